@@ -1,0 +1,73 @@
+"""Durable workflows for Django: the authoring API.
+
+Import from here inside ``workflows.py``; import ``django_durable.client`` in views, commands and tests. Nothing here
+reaches a model, so it is safe to import before the apps are ready.
+"""
+
+from django_durable.codec import register as register_type
+from django_durable.context import Context, SignalType, StepInfo, current_step
+from django_durable.definitions import step, workflow
+from django_durable.exceptions import (
+    Cancelled,
+    CodecError,
+    ConfigurationError,
+    DeadlineExceeded,
+    DurableError,
+    ExecutionCancelledError,
+    ExecutionClosedError,
+    ExecutionConflict,
+    ExecutionFailedError,
+    ExecutionNotFoundError,
+    ExecutionTerminatedError,
+    ExecutionTimedOutError,
+    InvalidOptionError,
+    NonRetryable,
+    NotInWorkflowError,
+    OperationError,
+    PayloadTooLargeError,
+    ResultTimeoutError,
+    RetryAfter,
+    StepFailed,
+    StepInterrupted,
+    StepTimedOut,
+    TransactionOpenError,
+    UnknownWorkflowError,
+)
+from django_durable.retry import Retry
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "Cancelled",
+    "CodecError",
+    "ConfigurationError",
+    "Context",
+    "DeadlineExceeded",
+    "DurableError",
+    "ExecutionCancelledError",
+    "ExecutionClosedError",
+    "ExecutionConflict",
+    "ExecutionFailedError",
+    "ExecutionNotFoundError",
+    "ExecutionTerminatedError",
+    "ExecutionTimedOutError",
+    "InvalidOptionError",
+    "NonRetryable",
+    "NotInWorkflowError",
+    "OperationError",
+    "PayloadTooLargeError",
+    "ResultTimeoutError",
+    "Retry",
+    "RetryAfter",
+    "SignalType",
+    "StepFailed",
+    "StepInfo",
+    "StepInterrupted",
+    "StepTimedOut",
+    "TransactionOpenError",
+    "UnknownWorkflowError",
+    "current_step",
+    "register_type",
+    "step",
+    "workflow",
+]

@@ -1,0 +1,53 @@
+"""The periodic entry a project adds to Celery beat, and its PeriodicTask for django-celery-beat.
+
+With plain beat::
+
+    app.conf.beat_schedule = {**beat_schedule(), ...}
+
+With django-celery-beat nothing is to be done: ``migrate`` makes the entry and it shows in its admin.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.apps import apps
+from django.db import router
+
+from django_durable.conf import get_settings
+
+TICK_SECONDS = 1.0
+TASK = "django_durable.tick"
+ENTRY = "django-durable tick"
+
+
+def beat_schedule(using: str | None = None) -> dict[str, dict[str, Any]]:
+    """Entries for ``beat_schedule``. A tick that was not run in time is dropped; the next one does its work."""
+    return {
+        ENTRY: {
+            "task": TASK,
+            "schedule": TICK_SECONDS,
+            "args": [using or get_settings().database],
+            "options": {"expires": 10 * TICK_SECONDS, "ignore_result": True},
+        }
+    }
+
+
+def ensure_periodic_task(*, using: str, **_: object) -> None:
+    """Receiver of ``post_migrate``: make the entry once. What an operator changed in it stays."""
+    if not apps.is_installed("django_celery_beat"):
+        return
+    task_model = apps.get_model("django_celery_beat", "PeriodicTask")
+    interval_model = apps.get_model("django_celery_beat", "IntervalSchedule")
+    if not router.allow_migrate_model(using, task_model) or task_model.objects.using(using).filter(task=TASK).exists():
+        return
+    interval, _created = interval_model.objects.using(using).get_or_create(every=1, period="seconds")
+    task_model.objects.using(using).create(
+        name=ENTRY,
+        task=TASK,
+        interval=interval,
+        args=json.dumps([get_settings().database]),
+        expire_seconds=int(10 * TICK_SECONDS),
+        description="Wakes due executions. Without it nothing that waits goes on by itself.",
+    )

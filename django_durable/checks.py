@@ -1,0 +1,199 @@
+"""System checks, one small function each. Every id is explained in docs/reference/checks.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings as django_settings
+from django.core import checks
+from django.db import DatabaseError, connections, router
+
+from django_durable import beat, conf
+from django_durable.definitions import registry
+from django_durable.exceptions import ConfigurationError
+from django_durable.models import Execution
+
+Messages = list[checks.CheckMessage]
+
+
+@checks.register("durable")
+def check_settings(app_configs: object = None, **_: Any) -> Messages:
+    """E001: a key of DURABLE that does not exist. E002: a value of no use. W003: too short a lease."""
+    given = getattr(django_settings, "DURABLE", {})
+    unknown = [key for key in given if conf.field_for(key) is None]
+    if unknown:
+        return [_unknown_setting(key) for key in unknown]
+    try:
+        settings = conf.read(given)
+    except (ConfigurationError, TypeError) as error:
+        return [checks.Error(str(error), hint="See the settings reference.", id="durable.E002")]
+    if settings.lease_seconds < 3 * settings.heartbeat_interval_seconds:
+        return [
+            checks.Warning(
+                f"A lease of {settings.lease_seconds:g} s is shorter than three heartbeats of "
+                f"{settings.heartbeat_interval_seconds:g} s: one slow beat can cost a live worker its execution.",
+                hint="Raise DURABLE['LEASE_SECONDS'] or lower DURABLE['HEARTBEAT_SECONDS'].",
+                id="durable.W003",
+            )
+        ]
+    return []
+
+
+def _unknown_setting(key: str) -> checks.CheckMessage:
+    near = conf.nearest_key(key)
+    hint = f"Did you mean {near!r}?" if near else "See the settings reference for the keys there are."
+    return checks.Error(f"DURABLE[{key!r}] is not a setting.", hint=hint, id="durable.E001")
+
+
+@checks.register("durable")
+def check_time_zone(app_configs: object = None, **_: Any) -> Messages:
+    """E004: without USE_TZ a sleep over a clock change would end an hour early or late."""
+    if django_settings.USE_TZ:
+        return []
+    return [checks.Error("django-durable needs USE_TZ = True.", hint="Set USE_TZ = True.", id="durable.E004")]
+
+
+@checks.register("durable")
+def check_router(app_configs: object = None, **_: Any) -> Messages:
+    """E005: starts and signals must be written where the workers read."""
+    alias = _alias()
+    if alias not in connections:
+        return [
+            checks.Error(
+                f"DURABLE['DATABASE'] = {alias!r} is not in DATABASES.",
+                hint=f"Use one of {', '.join(connections)}.",
+                id="durable.E005",
+            )
+        ]
+    if not router.allow_migrate_model(alias, Execution):
+        return [
+            checks.Error(
+                f"The database routers keep the tables of django_durable away from {alias!r}.",
+                hint="Let allow_migrate() return True for app django_durable on DURABLE['DATABASE'].",
+                id="durable.E005",
+            )
+        ]
+    return []
+
+
+@checks.register(checks.Tags.database, "durable")
+def check_isolation(app_configs: object = None, databases: Sequence[str] | None = None, **_: Any) -> Messages:
+    """E006: above READ COMMITTED a snapshot may be older than the lock, below it nothing holds."""
+    if not _is_ours(databases):
+        return []
+    connection: Any = connections[_alias()]
+    query = {"postgresql": "SHOW default_transaction_isolation", "mysql": "SELECT @@session.tx_isolation"}
+    if connection.vendor not in query:
+        return []
+    with connection.cursor() as cursor:
+        if connection.vendor == "mysql" and not connection.mysql_is_mariadb:
+            cursor.execute("SELECT @@session.transaction_isolation")
+        else:
+            cursor.execute(query[connection.vendor])
+        level = str(cursor.fetchone()[0]).replace("-", " ").lower()
+    if connection.vendor == "postgresql":
+        level = _postgres_level(connection) or level
+    if level == "read committed":
+        return []
+    return [
+        checks.Error(
+            f"Database {_alias()!r} runs at isolation level {level!r}; django-durable needs READ COMMITTED.",
+            hint="It is Django's default: remove 'isolation_level' from OPTIONS, or set it to 'read committed'.",
+            id="durable.E006",
+        )
+    ]
+
+
+def _postgres_level(connection: Any) -> str:
+    level = getattr(connection, "isolation_level", None)
+    return "" if level is None else getattr(level, "name", str(level)).replace("_", " ").lower()
+
+
+@checks.register("durable")
+def check_sqlite(app_configs: object = None, **_: Any) -> Messages:
+    """W007: with DEFERRED transactions writers fail with 'database is locked'. W008: without WAL readers block."""
+    if _alias() not in connections or connections[_alias()].vendor != "sqlite":
+        return []
+    options = connections[_alias()].settings_dict.get("OPTIONS", {})
+    found: Messages = []
+    if str(options.get("transaction_mode", "")).upper() not in {"IMMEDIATE", "EXCLUSIVE"}:
+        found.append(
+            checks.Warning(
+                "SQLite without transaction_mode IMMEDIATE: concurrent writers will fail with 'database is locked'.",
+                hint='Set DATABASES[...]["OPTIONS"]["transaction_mode"] = "IMMEDIATE".',
+                id="durable.W007",
+            )
+        )
+    if "wal" not in str(options.get("init_command", "")).lower():
+        found.append(
+            checks.Warning(
+                "SQLite without write-ahead log: readers and the worker block each other.",
+                hint='Set DATABASES[...]["OPTIONS"]["init_command"] = "PRAGMA journal_mode=WAL".',
+                id="durable.W008",
+            )
+        )
+    return found
+
+
+@checks.register("durable")
+def check_celery(app_configs: object = None, **_: Any) -> Messages:
+    """W009: pickle in accept_content. W010: no tick anywhere."""
+    if conf.get_settings().dispatcher != conf.Settings().dispatcher:
+        return []
+    from celery import current_app
+
+    return [*_pickle(current_app.conf), *_tick(current_app.conf)]
+
+
+def _pickle(celery: Any) -> Iterator[checks.CheckMessage]:
+    accepted = {str(kind).rpartition("/")[2].removeprefix("x-python-") for kind in celery.accept_content or ()}
+    if accepted & {"pickle", "python-serialize"}:
+        yield checks.Warning(
+            "Celery accepts pickle: whoever can write to the broker can run code in the workers.",
+            hint='Set accept_content = ["json"]; django-durable sends JSON only.',
+            id="durable.W009",
+        )
+
+
+def _tick(celery: Any) -> Iterator[checks.CheckMessage]:
+    tasks = {entry.get("task") for entry in (celery.beat_schedule or {}).values()}
+    if beat.TASK not in tasks and not apps.is_installed("django_celery_beat"):
+        yield checks.Warning(
+            "No tick is configured: sleeps, time-outs, retries and lost messages would wait for ever.",
+            hint="Add **django_durable.beat.beat_schedule() to beat_schedule, install django-celery-beat, "
+            "or run `manage.py durable_tick --every 1`.",
+            id="durable.W010",
+        )
+
+
+@checks.register(checks.Tags.database, "durable")
+def check_live_executions(app_configs: object = None, databases: Sequence[str] | None = None, **_: Any) -> Messages:
+    """W011: live executions of workflows or versions that this code does not register."""
+    if not _is_ours(databases):
+        return []
+    try:
+        live = list(Execution.objects.using(_alias()).open().values_list("workflow", "version").distinct()[:1000])
+    except DatabaseError:  # not migrated yet
+        return []
+    return [
+        checks.Warning(
+            f"Live executions of {name!r} version {version}, which no workflows.py here registers, cannot go on.",
+            hint="Keep the old function registered until they have ended, or terminate them.",
+            id="durable.W011",
+        )
+        for name, version in live
+        if not registry.knows(name, version)
+    ]
+
+
+def _alias() -> str:
+    try:
+        return conf.get_settings().database
+    except (ConfigurationError, TypeError):
+        return "default"
+
+
+def _is_ours(databases: Sequence[str] | None) -> bool:
+    return databases is not None and _alias() in databases and _alias() in connections

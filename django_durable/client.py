@@ -1,0 +1,365 @@
+"""The client: what views, commands, the admin and the API call from outside a workflow.
+
+Framework-free. Everything that writes joins the caller's transaction on our alias, so it happens with the caller's
+own rows or not at all; workers are told after the commit.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, connections, models, transaction
+
+from django_durable import clock, codec, dispatch, signals
+from django_durable.clock import DatabaseNow
+from django_durable.conf import get_settings
+from django_durable.context import SignalType
+from django_durable.definitions import (
+    PRIORITIES,
+    Started,
+    StartOptions,
+    WorkflowDefinition,
+    bind_starter,
+    registry,
+)
+from django_durable.engine import inbox, payloads, snapshot, transitions
+from django_durable.engine.worker import known_queues
+from django_durable.exceptions import (
+    ExecutionCancelledError,
+    ExecutionClosedError,
+    ExecutionConflict,
+    ExecutionFailedError,
+    ExecutionNotFoundError,
+    ExecutionTerminatedError,
+    ExecutionTimedOutError,
+    InvalidOptionError,
+    ResultTimeoutError,
+    TransactionOpenError,
+)
+from django_durable.models import Execution, Priority, Status, Timer
+from django_durable.names import check_key, check_name
+
+POLL_SECONDS = (0.02, 0.5)  # first and longest pause while waiting for a result
+Target = Execution | Started | UUID | str
+_ENDED = {
+    Status.CANCELLED: ExecutionCancelledError,
+    Status.TERMINATED: ExecutionTerminatedError,
+    Status.TIMED_OUT: ExecutionTimedOutError,
+}
+_PRIORITY = dict(zip(PRIORITIES, (Priority.HIGH, Priority.NORMAL, Priority.LOW), strict=True))
+
+
+# -- starting ------------------------------------------------------------------------------------------
+
+
+def start(
+    workflow: str | WorkflowDefinition[..., Any],
+    *args: Any,
+    options: StartOptions | None = None,
+    **kwargs: Any,
+) -> Execution:
+    """Start an execution by its registered name or definition; see ``WorkflowDefinition.start``.
+
+    With a key that is taken by the same input the existing execution is returned.
+    Raises UnknownWorkflowError, TypeError for wrong arguments, CodecError, InvalidOptionError, ExecutionConflict for
+    a key taken by other input. Transaction: the caller's, or its own; two statements.
+    """
+    definition = registry.find(workflow) if isinstance(workflow, str) else workflow
+    return _start(definition, options or StartOptions(), args, kwargs)
+
+
+def _start(
+    definition: WorkflowDefinition[..., Any],
+    options: StartOptions,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Execution:
+    using = options.using or get_settings().database
+    execution = _new_execution(definition, options, args, kwargs)
+    due_at = _due(options)
+    with transaction.atomic(using=using):
+        if execution.key is None:
+            execution.save(using=using, force_insert=True)
+        elif not _insert_first(execution, using):
+            return _existing(execution, using)
+        priority = _PRIORITY[options.priority or definition.priority]
+        Timer.objects.using(using).create(
+            execution_id=execution.id, queue=execution.queue, priority=priority, due_at=due_at
+        )
+        if options.delay_seconds is None and options.at is None:
+            dispatch.wake(execution.id, queue=execution.queue, using=using)
+        signals.send_on_commit(
+            signals.execution_started,
+            sender=Execution,
+            using=using,
+            execution_id=execution.id,
+            workflow=execution.workflow,
+        )
+    _defer_database_times(execution)
+    return execution
+
+
+def _defer_database_times(execution: Execution) -> None:
+    """Times that the database computed are read when somebody asks, so that a start stays at two statements."""
+    for name in ("created_at", "deadline_at"):
+        if hasattr(execution.__dict__.get(name), "resolve_expression"):
+            del execution.__dict__[name]
+
+
+def _new_execution(
+    definition: WorkflowDefinition[..., Any],
+    options: StartOptions,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Execution:
+    """Check everything that can be checked; nothing is written yet."""
+    definition.signature.bind(*args, **kwargs)
+    queue = options.queue or definition.queue
+    if queue not in known_queues():
+        raise InvalidOptionError(
+            f"Queue {queue!r} is not known: add it to DURABLE['QUEUES'], or use one of {known_queues()}."
+        )
+    given = {"args": list(args), "kwargs": kwargs}
+    subject_type, subject_id = _subject(options.subject)
+    timeout = options.timeout_seconds or definition.timeout_seconds
+    plain = codec.encode(given, limit_bytes=get_settings().payload_limit_bytes)
+    execution = Execution(
+        workflow=definition.name,
+        version=definition.version,
+        key=options.key,
+        queue=queue,
+        input=payloads.seal(plain),
+        input_hash=codec.fingerprint(plain),
+        labels=dict(options.labels),
+        created_at=DatabaseNow(),
+        subject_type=subject_type,
+        subject_id=subject_id,
+    )
+    if timeout is not None:
+        execution.deadline_at = _due(options) + timedelta(seconds=timeout)
+    return execution
+
+
+def _due(options: StartOptions) -> Any:
+    if options.at is not None:
+        return models.Value(options.at, output_field=models.DateTimeField())
+    if options.delay_seconds is not None:
+        return DatabaseNow() + timedelta(seconds=options.delay_seconds)
+    return DatabaseNow()
+
+
+def _insert_first(execution: Execution, using: str) -> bool:
+    """Insert, or learn that the key is taken; a savepoint keeps the caller's transaction whole."""
+    try:
+        with transaction.atomic(using=using):
+            execution.save(using=using, force_insert=True)
+    except IntegrityError:
+        return False
+    return True
+
+
+def _existing(wanted: Execution, using: str) -> Execution:
+    found = Execution.objects.using(using).filter(workflow=wanted.workflow, key=wanted.key).first()
+    if found is None:
+        raise ExecutionConflict(
+            f"The key {wanted.key!r} of {wanted.workflow!r} was just taken by a transaction that this one cannot see; "
+            "start again in a new transaction."
+        )
+    if found.input_hash != wanted.input_hash:
+        raise ExecutionConflict(
+            f"Execution {found.id} already has the key {wanted.key!r} of {wanted.workflow!r} with other input. "
+            "Use another key, or the same arguments."
+        )
+    return found
+
+
+def _subject(subject: object | None) -> tuple[str, str]:
+    if subject is None:
+        return "", ""
+    if not isinstance(subject, models.Model) or subject.pk is None:
+        raise InvalidOptionError(f"subject={subject!r}: give a saved model instance.")
+    return subject._meta.label_lower, str(subject.pk)
+
+
+# -- talking to a live execution -----------------------------------------------------------------------
+
+
+def signal(
+    execution: Target,
+    signal: SignalType[Any] | str,
+    payload: object = None,
+    *,
+    signal_id: str | None = None,
+    using: str | None = None,
+) -> bool:
+    """Store a signal for an execution, whether or not it waits for it yet.
+
+    signal_id: makes repeats harmless; False is returned for one that was accepted before.
+    Raises ExecutionNotFoundError, ExecutionClosedError, CodecError. Transaction: the caller's; three statements.
+    """
+    if isinstance(signal, SignalType):
+        signal.check(payload)
+        name = signal.name
+    else:
+        name = check_name(signal, "Signal name")
+    if signal_id is not None:
+        check_key(signal_id, "signal_id")
+    text = payloads.dump(payload)
+    return inbox.accept(_id_of(execution), name, text, signal_id=signal_id, using=_alias(using))
+
+
+def cancel(execution: Target, *, reason: str = "", actor: object = "", using: str | None = None) -> None:
+    """Ask an execution to stop at its next durable call; a running step is not interrupted.
+
+    The workflow sees ``Cancelled`` there and may clean up. Asking again keeps the first reason.
+    Raises ExecutionNotFoundError, ExecutionClosedError. Transaction: the caller's.
+    """
+    if not transitions.request_cancel(_id_of(execution), using=_alias(using), actor=_actor(actor), reason=reason):
+        raise _refusal(_id_of(execution), _alias(using))
+
+
+def terminate(execution: Target, *, reason: str = "", actor: object = "", using: str | None = None) -> None:
+    """End an execution now, without clean-up. What a worker still does on it is not recorded.
+
+    Raises ExecutionNotFoundError, ExecutionClosedError. Transaction: the caller's.
+    """
+    if not transitions.terminate(_id_of(execution), using=_alias(using), actor=_actor(actor), reason=reason):
+        raise _refusal(_id_of(execution), _alias(using))
+
+
+# -- reading -------------------------------------------------------------------------------------------
+
+
+def get(execution: Target, *, using: str | None = None) -> Execution:
+    """The row as it is now, its timer beside it. Raises ExecutionNotFoundError."""
+    found = Execution.objects.using(_alias(using)).select_related("timer").filter(pk=_id_of(execution)).first()
+    if found is None:
+        raise ExecutionNotFoundError(_id_of(execution))
+    return found
+
+
+def find(
+    *,
+    status: str | None = None,
+    workflow: str | None = None,
+    key: str | None = None,
+    using: str | None = None,
+) -> models.QuerySet[Execution]:
+    """Executions, newest first, without payloads. Raises InvalidOptionError for a status that does not exist."""
+    found = Execution.objects.using(_alias(using)).without_payloads().order_by("-created_at")
+    if status is not None:
+        if status not in Status.values:
+            raise InvalidOptionError(f"status={status!r}: give one of {', '.join(Status.values)}.")
+        found = found.running() if status == Status.RUNNING else found.filter(status=status)
+    if workflow is not None:
+        found = found.filter(workflow=check_name(workflow, "Workflow name"))
+    return found if key is None else found.filter(key=key)
+
+
+def inspect(execution: Target, *, using: str | None = None) -> snapshot.Snapshot:
+    """Everything about one execution as plain data. Raises ExecutionNotFoundError."""
+    return snapshot.take(get(execution, using=using), using=_alias(using))
+
+
+def result(execution: Target, *, timeout: timedelta | float | None = None, using: str | None = None) -> Any:
+    """Wait for the end and return the workflow's result.
+
+    timeout: seconds or a timedelta, None for no limit; ResultTimeoutError when it runs out.
+    Raises ExecutionFailedError or its Cancelled, Terminated and TimedOut forms; ExecutionNotFoundError;
+    TransactionOpenError inside a transaction while the execution is open: it could never finish.
+    """
+    limit = None if timeout is None else clock.to_seconds(timeout, "timeout")
+    ends_at = None if limit is None else clock.monotonic() + limit
+    pause = POLL_SECONDS[0]
+    while True:
+        found = get(execution, using=using)
+        if found.is_closed:
+            return _result_of(found)
+        refuse_transaction(using)
+        if ends_at is not None and clock.monotonic() + pause > ends_at:
+            raise ResultTimeoutError(f"Execution {found.id} is still {found.status} after {limit:g} s.")
+        time.sleep(pause)
+        pause = min(pause * 1.5, POLL_SECONDS[1])
+
+
+def start_and_wait(
+    workflow: str | WorkflowDefinition[..., Any],
+    *args: Any,
+    options: StartOptions | None = None,
+    **kwargs: Any,
+) -> Any:
+    """``start`` and ``result`` in one; refused inside a transaction before anything is written."""
+    using = options.using if options else None
+    refuse_transaction(using)
+    return result(start(workflow, *args, options=options, **kwargs), using=using)
+
+
+def refuse_transaction(using: str | None) -> None:
+    """Raise TransactionOpenError if the caller's transaction would hide the answer from it."""
+    if connections[_alias(using)].in_atomic_block or clock.is_frozen():
+        raise TransactionOpenError(
+            "Waiting for a result inside a transaction can never succeed: workers see the execution only after the "
+            "commit. Wait outside of atomic() and ATOMIC_REQUESTS; in a TestCase call run_until_idle() first."
+        )
+
+
+def _result_of(execution: Execution) -> Any:
+    if execution.status == Status.COMPLETED:
+        return payloads.load(execution.result or "")
+    failed = _ENDED.get(Status(execution.status), ExecutionFailedError)
+    if execution.error is None:
+        raise failed(execution.id, message=execution.cancel_reason)
+    error = payloads.load_error(execution.error)
+    raise failed(execution.id, error.type_name, error.message, error.traceback_text or "")
+
+
+def _refusal(execution_id: UUID, using: str) -> ExecutionNotFoundError | ExecutionClosedError:
+    status = Execution.objects.using(using).filter(pk=execution_id).values_list("status", flat=True).first()
+    return ExecutionNotFoundError(execution_id) if status is None else ExecutionClosedError(execution_id, status)
+
+
+def _alias(using: str | None) -> str:
+    return using or get_settings().database
+
+
+def _id_of(execution: Target) -> UUID:
+    if isinstance(execution, UUID):
+        return execution
+    if isinstance(execution, str):
+        try:
+            return UUID(execution)
+        except ValueError:
+            raise InvalidOptionError(f"{execution!r} is not an execution id; give a UUID.") from None
+    return execution.id
+
+
+def _actor(actor: object) -> str:
+    """Who did it, as text that outlives the user's row."""
+    if isinstance(actor, models.Model):
+        return f"{actor._meta.label_lower}:{actor.pk} {actor}"[:200]
+    return str(actor)[:200]
+
+
+class _Door:
+    """What definitions may ask of the client."""
+
+    def start(
+        self,
+        definition: WorkflowDefinition[..., Any],
+        options: StartOptions,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Started:
+        return _start(definition, options, args, kwargs)
+
+    def wait(self, started: Started, *, timeout_seconds: float | None, using: str | None) -> Any:
+        return result(started, timeout=timeout_seconds, using=using)
+
+    def refuse_transaction(self, using: str | None) -> None:
+        refuse_transaction(using)
+
+
+bind_starter(_Door())

@@ -1,0 +1,199 @@
+"""Context: what a workflow may do. Its Runtime protocol is what the engine implements.
+
+No engine, no model and no Celery here: workflow code that imports this imports nothing of them.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from logging import Logger, LoggerAdapter
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+
+from django_durable import codec
+from django_durable.clock import to_instant, to_seconds
+from django_durable.exceptions import InvalidOptionError, NotInWorkflowError
+from django_durable.names import check_name, check_step_id
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class SignalType(Generic[T]):
+    """A named message into a workflow, with the class of its payload.
+
+    payload: a dataclass, an Enum or a pydantic model; None for plain JSON values. It is registered with the codec.
+    """
+
+    def __init__(self, name: str, payload: type[T] | None = None) -> None:
+        self.name = check_name(name, "Signal name")
+        self.payload = payload
+        if payload is not None and payload not in _PLAIN_TYPES:
+            codec.register(payload)
+
+    def __repr__(self) -> str:
+        return f"SignalType({self.name!r})"
+
+    def check(self, payload: object) -> None:
+        """Refuse a payload of another class, at the call."""
+        if self.payload is not None and not isinstance(payload, self.payload):
+            raise InvalidOptionError(
+                f"Signal {self.name!r} carries {self.payload.__qualname__}, not {type(payload).__qualname__}."
+            )
+
+
+_PLAIN_TYPES: frozenset[type] = frozenset({str, int, float, bool, dict, list, tuple})
+
+
+class Runtime(Protocol):
+    """What the engine must offer; ``engine.replay.Replay`` does."""
+
+    execution_id: uuid.UUID
+    attempt: int
+
+    def step(self, step_id: str | None, body: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a step body or hand out its recorded outcome; step_id None: the body's own name."""
+
+    def sleep(self, seconds: float) -> None: ...
+    def sleep_until(self, at: datetime) -> None: ...
+    def wait_for_signal(self, name: str, timeout_seconds: float | None, default: Any) -> Any: ...
+    def note(self, text: str) -> None: ...
+    def now(self) -> datetime: ...
+    def random(self) -> random.Random: ...
+    def log(self) -> LoggerAdapter[Logger]: ...
+    def progress(self, current: int, total: int | None, message: str) -> None: ...
+
+
+class Context:
+    """The durable operations of one execution; the first argument of every workflow function.
+
+    Each call is matched with the recorded history by order, kind and id, so the same calls must come in the same
+    order in every run: take time, randomness and outside facts from here or from steps.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    @property
+    def execution_id(self) -> uuid.UUID:
+        return self._runtime.execution_id
+
+    @property
+    def attempt(self) -> int:
+        """1, or more when workers died in this pass before. For logs; not the same in every replay."""
+        return self._runtime.attempt
+
+    @overload
+    def step(self, body: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    def step(self, body: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    def step(
+        self, step_id: str, body: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+    @overload
+    def step(self, step_id: str, body: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def step(self, first: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Run a step once and record its outcome; on replay hand the recorded outcome out.
+
+        body: a plain or ``@step`` function, an ``async def`` function, a Celery task or a ``django.tasks`` task; it
+        runs here, in this worker. step_id: names the checkpoint, default is the body's name; repeats are numbered.
+        Returns the value as it was stored and read back, so that the first run and every replay see the same.
+        Raises StepFailed, or the declared error of ``raises=``.
+        """
+        if isinstance(first, str):
+            if not args or not callable(args[0]):
+                raise InvalidOptionError(f"ctx.step({first!r}, ...): the second argument is the function to run.")
+            return self._runtime.step(check_step_id(first), args[0], args[1:], kwargs)
+        if not callable(first) and not hasattr(first, "call"):
+            raise InvalidOptionError(f"ctx.step({first!r}): give a function, or an id and a function.")
+        return self._runtime.step(None, first, args, kwargs)
+
+    def sleep(self, duration: timedelta | float) -> None:
+        """Wait durably; duration: a timedelta or seconds, >= 0. The worker is free meanwhile; never ends early."""
+        self._runtime.sleep(to_seconds(duration, "sleep duration"))
+
+    def sleep_until(self, at: datetime) -> None:
+        """Wait durably until an aware point in time; one in the past ends at once."""
+        self._runtime.sleep_until(to_instant(at, "sleep_until at"))
+
+    @overload
+    def wait_for_signal(
+        self, signal: SignalType[T], *, timeout: timedelta | float | None = None, default: None = None
+    ) -> T | None: ...
+    @overload
+    def wait_for_signal(
+        self, signal: SignalType[T], *, timeout: timedelta | float | None = None, default: R
+    ) -> T | R: ...
+    @overload
+    def wait_for_signal(self, signal: str, *, timeout: timedelta | float | None = None, default: Any = None) -> Any: ...
+    def wait_for_signal(
+        self, signal: SignalType[Any] | str, *, timeout: timedelta | float | None = None, default: Any = None
+    ) -> Any:
+        """Consume the oldest unconsumed signal of that name, waiting for one if there is none.
+
+        Returns its payload, or ``default`` once ``timeout`` has passed.
+        """
+        name = signal.name if isinstance(signal, SignalType) else check_name(signal, "Signal name")
+        seconds = None if timeout is None else to_seconds(timeout, "timeout")
+        return self._runtime.wait_for_signal(name, seconds, default)
+
+    def note(self, text: str) -> None:
+        """Record a line for people in the history; text: up to 2,000 characters."""
+        if not isinstance(text, str) or len(text) > 2000:
+            raise InvalidOptionError("ctx.note(text): give a string of at most 2,000 characters.")
+        self._runtime.note(text)
+
+    def now(self) -> datetime:
+        """The database's time, recorded: every replay gets the same. Costs one checkpoint."""
+        return self._runtime.now()
+
+    def random(self) -> random.Random:
+        """A generator seeded by the execution: the same numbers in every replay, at no cost."""
+        return self._runtime.random()
+
+    def uuid4(self) -> uuid.UUID:
+        """A random UUID, the same in every replay. Unique, not secret: it is derived from the execution's id."""
+        return uuid.UUID(int=self._runtime.random().getrandbits(128), version=4)
+
+    @property
+    def log(self) -> LoggerAdapter[Logger]:
+        """A standard logger bound to this execution; quiet while recorded history is replayed."""
+        return self._runtime.log()
+
+    def progress(self, current: int, total: int | None = None, message: str = "") -> None:
+        """Show how far this is, in lists and pages; not part of the history. Written at most once a second."""
+        numbers = (current, total if total is not None else 0)
+        if not all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 2**63 for n in numbers):
+            raise InvalidOptionError("ctx.progress(current, total): give whole numbers >= 0.")
+        self._runtime.progress(current, total, str(message)[:255])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepInfo:
+    """What a running step body may know about itself."""
+
+    execution_id: uuid.UUID
+    step_id: str
+    attempt: int  # from 1
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every run of this step in this execution, and for no other; give it to the outside world."""
+        return str(uuid.uuid5(self.execution_id, self.step_id))
+
+
+running_step: ContextVar[StepInfo] = ContextVar("django_durable_step")
+
+
+def current_step() -> StepInfo:
+    """The step whose body is running. Raises NotInWorkflowError elsewhere."""
+    try:
+        return running_step.get()
+    except LookupError:
+        raise NotInWorkflowError("current_step() works only while a step's body runs inside a workflow.") from None

@@ -1,0 +1,217 @@
+"""One pass over one execution, read aloud: load, check, replay, settle.
+
+A pass begins with a claim and ends with the execution parked, closed, set aside or handed back. It may die between
+any two statements; the next pass finds the history and goes on from there.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from django.db import connections
+
+from django_durable import clock, signals
+from django_durable.conf import get_settings
+from django_durable.definitions import WorkflowDefinition, registry
+from django_durable.engine import claims, heartbeat, history, payloads, transitions
+from django_durable.engine.claims import Claim
+from django_durable.engine.history import Checkpoint
+from django_durable.engine.journal import Journal
+from django_durable.engine.outcomes import Abandon, HandBack, Mismatch, Outcome, Park, Raised, Returned
+from django_durable.engine.reconnect import persist
+from django_durable.engine.replay import Replay
+from django_durable.exceptions import (
+    Cancelled,
+    CodecError,
+    DeadlineExceeded,
+    DurableError,
+    LeaseLostError,
+    UnknownWorkflowError,
+)
+from django_durable.models import Execution, Status, StepStatus, StuckReason
+
+SHORT_WAIT_SECONDS = 1.0  # a shorter back-off is not worth giving the execution away
+
+
+def advance(claim: Claim) -> None:
+    """Take a claimed execution as far as it goes. Raises only what the database raises when it stays away."""
+    try:
+        with heartbeat.keep(claim):
+            _run_pass(claim)
+    except LeaseLostError:
+        signals.send_on_commit(signals.lease_lost, sender=Execution, using=claim.using, execution_id=claim.execution_id)
+
+
+def _run_pass(claim: Claim) -> None:
+    execution = _load(claim)
+    definition = _definition(execution)
+    if definition is None:
+        transitions.refuse(claim, execution)
+        return
+    checkpoints = _load_history(claim, execution)
+    if _is_poison(claim, checkpoints):
+        _set_aside_as_poison(claim, execution)
+        return
+    journal = Journal(
+        claim,
+        inbox=history.load_inbox(claim.execution_id, using=claim.using) if claim.wake_seq else [],
+        cancel_requested_at=execution.cancel_requested_at,
+    )
+    if not checkpoints and _ends_before_it_began(claim, execution):
+        return
+    replay = Replay(journal, checkpoints, deadline_at=execution.deadline_at, short_wait_seconds=_short_wait(claim))
+    given = payloads.load(execution.input)
+    while not _settle(replay, execution, replay.run(definition, given["args"], given["kwargs"])):
+        journal.renew()
+        execution.cancel_requested_at = journal.cancel_requested_at
+
+
+def _load(claim: Claim) -> Execution:
+    execution = Execution.objects.using(claim.using).filter(pk=claim.execution_id).defer("result").first()
+    if execution is None:
+        raise LeaseLostError
+    return execution
+
+
+def _definition(execution: Execution) -> WorkflowDefinition[..., Any] | None:
+    try:
+        return registry.find(execution.workflow, execution.version)
+    except UnknownWorkflowError:
+        return None
+
+
+def _load_history(claim: Claim, execution: Execution) -> list[Checkpoint]:
+    """No query on the first pass: nothing can be recorded yet."""
+    if claim.claims == 1 and execution.status == Status.PENDING and execution.started_at is None:
+        return []
+    return history.load(claim.execution_id, using=claim.using)
+
+
+def _is_poison(claim: Claim, checkpoints: list[Checkpoint]) -> bool:
+    """Count claims that brought no new checkpoint and no new attempt: it may be killing its workers."""
+    if claim.claims <= 1:
+        return False
+    progress = len(checkpoints) + sum(checkpoint.attempts for checkpoint in checkpoints)
+    if progress > claim.progress:
+        claim.timers().update(claims=1, progress=progress)
+        return False
+    return claim.claims > get_settings().max_claims
+
+
+def _set_aside_as_poison(claim: Claim, execution: Execution) -> None:
+    text = (
+        f"{claim.claims - 1} workers were lost while they ran this without a new checkpoint. Look for a step that "
+        "exhausts memory or kills its process; then fix it and retry, or terminate the execution."
+    )
+    transitions.stick(
+        claim,
+        execution,
+        StuckReason.POISON,
+        error=_error_text(DurableError(text)),
+        error_type="",
+        detail=text,
+    )
+
+
+def _ends_before_it_began(claim: Claim, execution: Execution) -> bool:
+    """Nothing to clean up: cancelled, or too late, before its first step."""
+    if execution.cancel_requested_at is not None:
+        _close(claim, execution, Status.CANCELLED)
+        return True
+    if execution.deadline_at is not None and execution.deadline_at <= claim.now():
+        _close(claim, execution, Status.TIMED_OUT)
+        return True
+    return False
+
+
+def _short_wait(claim: Claim) -> float:
+    """Under a test's clock or transaction every wait parks, so that the test can see it and move the time."""
+    is_test = clock.is_frozen() or connections[claim.using].in_atomic_block
+    return 0.0 if is_test else SHORT_WAIT_SECONDS
+
+
+# -- settling the outcome ------------------------------------------------------------------------------
+
+
+def _settle(replay: Replay, execution: Execution, outcome: Outcome) -> bool:
+    """Write how the pass ended. False: news has come, run again."""
+    claim = replay.claim
+    if not isinstance(outcome, Abandon):
+        replay.progress_shown.flush()
+    match outcome:
+        case Park():
+            return _park(claim, execution, outcome)
+        case Returned(value):
+            _finish(replay, execution, value)
+        case Raised(error):
+            _fail(replay, execution, error)
+        case HandBack():
+            claims.give_back(claim)
+        case Mismatch(error):
+            _set_aside_for_new_code(claim, execution, error)
+        case Abandon(error):
+            raise error
+    return True
+
+
+def _park(claim: Claim, execution: Execution, park: Park) -> bool:
+    def parked() -> bool | None:
+        # After a commit without reply: either our lease is gone, parked by us, or nothing was written.
+        return None if claim.timers().exists() else True
+
+    return persist(claim.using, lambda: transitions.park(claim, execution, park), written=parked)
+
+
+def _finish(replay: Replay, execution: Execution, value: Any) -> None:
+    try:
+        result = payloads.dump(value)
+    except CodecError as error:
+        _fail(replay, execution, error)
+        return
+    _close(replay.claim, execution, _end(replay.interrupted, Status.COMPLETED), result=result)
+
+
+def _fail(replay: Replay, execution: Execution, error: BaseException) -> None:
+    """An error, or the end of an interrupted one; an error while cleaning up still counts as a failure."""
+    is_interruption = isinstance(error, Cancelled)
+    status = _end(replay.interrupted, Status.FAILED) if is_interruption else Status.FAILED
+    if is_interruption and status is Status.FAILED:  # raised by user code without having been asked to stop
+        status = Status.TIMED_OUT if isinstance(error, DeadlineExceeded) else Status.CANCELLED
+    text = None if is_interruption else _error_text(error)
+    _close(replay.claim, execution, status, error=text, error_type="" if is_interruption else _type_name(error))
+
+
+def _end(interrupted: StepStatus | None, otherwise: Status) -> Status:
+    return Status(interrupted.value) if interrupted is not None else otherwise
+
+
+def _close(claim: Claim, execution: Execution, status: Status, **outcome: Any) -> None:
+    def closed() -> bool | None:
+        is_closed = Execution.objects.using(claim.using).closed().filter(pk=execution.pk).exists()
+        return True if is_closed else None
+
+    def close() -> bool:
+        transitions.close(claim, execution, status, **outcome)
+        return True
+
+    persist(claim.using, close, written=closed)
+
+
+def _set_aside_for_new_code(claim: Claim, execution: Execution, error: DurableError) -> None:
+    transitions.stick(
+        claim,
+        execution,
+        StuckReason.NONDETERMINISM,
+        error=_error_text(error),
+        error_type=_type_name(error),
+        detail=str(error),
+    )
+
+
+def _error_text(error: BaseException) -> str:
+    return payloads.dump_error(error, traceback_text="".join(traceback.format_exception(error)))
+
+
+def _type_name(error: BaseException) -> str:
+    return getattr(error, "type_name", "") or f"{type(error).__module__}.{type(error).__qualname__}"

@@ -1,0 +1,178 @@
+"""Leases: taking an execution, keeping it, giving it back, and returning what the dead have held.
+
+Every write here is one compare-and-set on the timer row; the loser changes nothing and learns it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import connections
+from django.db.models import Case, F, When
+
+from django_durable import clock, dispatch
+from django_durable.clock import DatabaseNow
+from django_durable.conf import get_settings
+from django_durable.engine import holders, statements
+from django_durable.models import Timer
+
+MOST_CONTENDED_TRIES = 10
+REFUSED_LONG_SECONDS = 60  # no worker knew the code for so long: tell people
+LONGEST_BACKOFF_SECONDS = 60
+
+
+@dataclass(slots=True)
+class Claim:
+    """One lease on one execution, and the database's clock as this process knows it.
+
+    lost: set by the heartbeat; from then on nothing new may begin.
+    """
+
+    execution_id: UUID
+    using: str
+    token: UUID
+    queue: str
+    wake_seq: int
+    claims: int
+    progress: int
+    refused_since: datetime | None
+    database_now: datetime
+    taken_at: float = field(default_factory=clock.monotonic)
+    lost: bool = False
+
+    def now(self) -> datetime:
+        """The database's clock, carried forward by this process's monotonic one.
+
+        ``taken_at`` was read before the database was asked, so this may run late by a round trip but never early.
+        """
+        return self.database_now + timedelta(seconds=clock.monotonic() - self.taken_at)
+
+    def timers(self) -> Any:
+        """The timer row while this lease is the one that counts; update it and look at the count."""
+        return Timer.objects.using(self.using).held_by(self.execution_id, self.token)
+
+
+def take(execution_id: UUID, *, using: str) -> Claim | None:
+    """Claim one execution if it is due; None: it is not, or somebody was faster."""
+    return _claim(using, execution_id=execution_id, queue=None)
+
+
+def take_next(queue: str, *, using: str) -> Claim | None:
+    """Claim the most urgent due execution of a queue; None: nothing is due."""
+    if connections[using].vendor == "postgresql":
+        return _claim(using, execution_id=None, queue=queue)
+    for _ in range(MOST_CONTENDED_TRIES):
+        found = statements.find_due(using, queue)
+        if found is None:
+            return None
+        claim = _claim(using, execution_id=found, queue=None)
+        if claim is not None:
+            return claim
+    return None
+
+
+def _claim(using: str, *, execution_id: UUID | None, queue: str | None) -> Claim | None:
+    token, taken_at = uuid.uuid4(), clock.monotonic()
+    lease = timedelta(seconds=get_settings().lease_seconds)
+    holder = holders.this_process()
+    if connections[using].vendor == "postgresql":
+        row = statements.claim_returning(
+            using, execution_id=execution_id, queue=queue, token=token, holder=holder, lease=lease
+        )
+    else:
+        assert execution_id is not None
+        row = claim_then_read(using, execution_id=execution_id, token=token, holder=holder, lease=lease)
+    if row is None:
+        return None
+    found, on_queue, wake_seq, claims, progress, refused_since, database_now = row
+    return Claim(
+        found,
+        using,
+        token,
+        on_queue,
+        wake_seq,
+        claims,
+        progress,
+        refused_since,
+        database_now,
+        taken_at=taken_at,
+    )
+
+
+def claim_then_read(
+    using: str, *, execution_id: UUID, token: UUID, holder: str, lease: timedelta
+) -> tuple[Any, ...] | None:
+    """The claim in the ORM's words, two statements: for every database without UPDATE ... RETURNING."""
+    timers = Timer.objects.using(using).filter(pk=execution_id)
+    won = timers.due().update(token=token, holder=holder, claims=F("claims") + 1, due_at=DatabaseNow() + lease)
+    if not won:
+        return None
+    return (
+        timers.filter(token=token)
+        .annotate(database_now=DatabaseNow())
+        .values_list("execution_id", "queue", "wake_seq", "claims", "progress", "refused_since", "database_now")
+        .first()
+    )
+
+
+def extend(claim: Claim) -> bool:
+    """Move the end of the lease further into the future; False: it is no longer ours."""
+    lease = timedelta(seconds=get_settings().lease_seconds)
+    return bool(claim.timers().update(due_at=DatabaseNow() + lease))
+
+
+def give_back(claim: Claim) -> None:
+    """Hand the execution to whoever comes next, at once: this worker is stopping and counts as no crash."""
+    given = claim.timers().update(
+        token=None,
+        holder="",
+        due_at=DatabaseNow(),
+        claims=Case(When(claims__gt=0, then=F("claims") - 1), default=0),
+    )
+    if given:
+        dispatch.wake(claim.execution_id, queue=claim.queue, using=claim.using)
+
+
+def refuse(claim: Claim) -> bool:
+    """Put back an execution whose code this worker does not have, for one that does; it is no failure of its own.
+
+    The pause doubles with the time since the first refusal. Returns whether that was so long ago that people
+    should be told.
+    """
+    since = claim.refused_since or claim.now()
+    waited = (claim.now() - since).total_seconds()
+    pause = timedelta(seconds=min(max(waited, 1.0), LONGEST_BACKOFF_SECONDS))
+    claim.timers().update(
+        token=None, holder="", due_at=DatabaseNow() + pause, claims=F("claims") - 1, refused_since=since
+    )
+    return waited >= REFUSED_LONG_SECONDS
+
+
+def release_dead(*, using: str) -> int:
+    """Return the leases of this machine's dead processes; how many.
+
+    The first return is immediate. One that keeps killing its workers waits longer each time, so that it cannot
+    take the fleet down while its claims are counted.
+    """
+    prefix = f"{holders.machine()}:"
+    held = Timer.objects.using(using).filter(holder__gt=prefix, holder__lt=f"{holders.machine()};")
+    released = 0
+    for execution_id, queue, token, holder, claims in held.values_list(
+        "execution_id", "queue", "token", "holder", "claims"
+    ):
+        if token is None or not holders.is_dead(holder):
+            continue
+        pause = timedelta(seconds=0 if claims <= 2 else min(2 ** (claims - 2), LONGEST_BACKOFF_SECONDS))
+        freed = (
+            Timer.objects.using(using)
+            .held_by(execution_id, token)
+            .update(token=None, holder="", due_at=DatabaseNow() + pause)
+        )
+        released += freed
+        if freed and not pause:
+            dispatch.wake(execution_id, queue=queue, using=using)
+    return released

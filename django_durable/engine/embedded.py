@@ -1,0 +1,86 @@
+"""The embedded worker: threads in one process that poll, claim and advance. Same claim and advance as Celery's task."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+
+from django.db import Error, connections
+
+from django_durable.engine import shutdown, worker
+from django_durable.engine.tick import tick
+
+logger = logging.getLogger("django_durable.worker")
+
+POLL_SECONDS = 0.2
+TICK_SECONDS = 1.0
+RECONNECT_SECONDS = 1.0
+
+
+class EmbeddedWorker:
+    """Runs until ``stop``; every thread has its own database connection."""
+
+    def __init__(self, *, queues: Sequence[str], threads: int, using: str) -> None:
+        self._queues = list(queues)
+        self._threads = threads
+        self._using = using
+        self._stopping = threading.Event()
+        self._counted = threading.Lock()
+        self._passes = 0
+
+    def stop(self) -> None:
+        """Finish the running steps, hand the executions back, return from ``run``. Safe in a signal handler."""
+        shutdown.request_stop()
+        self._stopping.set()
+
+    def run(self, *, until_idle: bool = False) -> int:
+        """Work in this thread and ``threads - 1`` others; returns how many passes were made.
+
+        until_idle: return once nothing is due.
+        """
+        shutdown.forget()
+        loops = [threading.Thread(target=self._loop, args=(until_idle,)) for _ in range(self._threads)]
+        ticker = threading.Thread(target=self._tick, daemon=True)
+        for thread in (ticker, *loops):
+            thread.start()
+        for thread in loops:
+            thread.join()
+        self._stopping.set()
+        ticker.join()
+        return self._passes
+
+    def _loop(self, until_idle: bool) -> None:
+        try:
+            while not self._stopping.is_set():
+                worked = self._drain_all()
+                if worked == 0 and until_idle:
+                    return
+                if worked == 0:
+                    self._stopping.wait(POLL_SECONDS)
+        finally:
+            connections.close_all()
+
+    def _drain_all(self) -> int | None:
+        """Passes made on all queues; None if the database failed: then nobody knows what is due."""
+        try:
+            worked = sum(worker.drain(queue, using=self._using) for queue in self._queues)
+        except Error:
+            logger.warning("The database failed; trying again.", exc_info=True)
+            connections[self._using].close()
+            self._stopping.wait(RECONNECT_SECONDS)
+            return None
+        with self._counted:
+            self._passes += worked
+        return worked
+
+    def _tick(self) -> None:
+        try:
+            while not self._stopping.wait(TICK_SECONDS):
+                try:
+                    tick(using=self._using)
+                except Error:
+                    logger.warning("The tick failed; trying again.", exc_info=True)
+                    connections[self._using].close()
+        finally:
+            connections.close_all()

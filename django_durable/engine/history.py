@@ -1,0 +1,60 @@
+"""What is recorded: checkpoints as plain values, and the inbox of signals not yet consumed."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from django_durable.models import SETTLED, Signal, Step, StepStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """One row of ``Step`` without the model around it; field names are the columns'."""
+
+    position: int
+    name: str
+    kind: str
+    status: str = StepStatus.COMPLETED
+    target: str = ""
+    result: str | None = None
+    error: str | None = None
+    attempts: int = 0
+    started_at: datetime
+    finished_at: datetime | None = None
+    due_at: datetime | None = None
+    id: UUID = field(default_factory=Step._meta.get_field("id").get_default)
+
+    @property
+    def is_settled(self) -> bool:
+        return self.status in SETTLED
+
+
+FIELDS = tuple(Checkpoint.__dataclass_fields__)
+
+
+def load(execution_id: UUID, *, using: str) -> list[Checkpoint]:
+    """The whole history in order. One SELECT, no model instances."""
+    rows = Step.objects.using(using).history(execution_id).values(*FIELDS)
+    return [Checkpoint(**row) for row in rows]
+
+
+def find(checkpoint_id: UUID, *, using: str) -> Checkpoint | None:
+    """One checkpoint, to learn whether a commit without reply has happened."""
+    row = Step.objects.using(using).filter(pk=checkpoint_id).values(*FIELDS).first()
+    return Checkpoint(**row) if row else None
+
+
+class PendingSignal(NamedTuple):
+    id: uuid.UUID
+    name: str
+    payload: str
+
+
+def load_inbox(execution_id: UUID, *, using: str) -> list[PendingSignal]:
+    """Signals accepted and not consumed, in acceptance order. Read after ``wake_seq``, never before it."""
+    rows = Signal.objects.using(using).pending(execution_id).values_list("id", "name", "payload")
+    return [PendingSignal(*row) for row in rows]

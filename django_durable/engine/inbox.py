@@ -1,0 +1,105 @@
+"""Signals: accepted from outside, buffered in order, consumed once by a wait."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+
+from django_durable import dispatch
+from django_durable.clock import DatabaseNow
+from django_durable.engine import payloads
+from django_durable.engine.history import PendingSignal
+from django_durable.engine.matching import Call, Matcher
+from django_durable.exceptions import ExecutionClosedError, ExecutionNotFoundError
+from django_durable.models import Execution, Kind, Signal, Status, StepStatus, Timer
+
+
+def wait(matcher: Matcher, name: str, timeout_seconds: float | None, default: Any) -> Any:
+    """Consume the oldest pending signal of that name, or park for one.
+
+    A wait that timed out is completed without a result (SQL NULL, which no encoded value is).
+    """
+    call = matcher.enter(Kind.WAIT, f"signal:{name}", target=name)
+    if call.recorded is not None and call.recorded.is_settled:
+        return default if call.recorded.result is None else payloads.load(call.recorded.result)
+
+    signal = _oldest(matcher.journal.inbox, name)
+    if signal is not None:
+        done = call.checkpoint(
+            status=StepStatus.COMPLETED, result=signal.payload, finished_at=matcher.claim.now(), due_at=None
+        )
+        matcher.settle(call, done, consuming=signal)
+        return payloads.load(signal.payload)
+
+    until = _until(call.recorded.due_at if call.recorded else None, call, timeout_seconds)
+    if until is not None and until <= matcher.claim.now():
+        matcher.settle(
+            call, call.checkpoint(status=StepStatus.COMPLETED, due_at=until, finished_at=matcher.claim.now())
+        )
+        return default
+
+    matcher.before_new_work()
+    checkpoint = call.checkpoint(status=StepStatus.WAITING, due_at=until)
+    raise matcher.park(call, checkpoint, status=Status.WAITING, until=until, waiting_for=f"signal {name}")
+
+
+def _oldest(inbox: list[PendingSignal], name: str) -> PendingSignal | None:
+    return next((signal for signal in inbox if signal.name == name), None)
+
+
+def _until(recorded: datetime | None, call: Call, timeout_seconds: float | None) -> datetime | None:
+    """The recorded time-out counts once the wait is recorded, else it runs from this call."""
+    if not call.is_new:
+        return recorded
+    until: datetime | None = None
+    if timeout_seconds is not None:
+        until = call.entered_at + timedelta(seconds=timeout_seconds)
+    return until
+
+
+def accept(execution_id: UUID, name: str, payload: str, *, signal_id: str | None, using: str) -> bool:
+    """Store a signal and wake the execution, in one transaction. False: that ``signal_id`` was accepted before.
+
+    The bump comes first: its row lock makes the order numbers the commit order, and whoever parks at the same time
+    loses the compare-and-set on ``wake_seq`` and looks again.
+    payload: encoded. Raises ExecutionNotFoundError, ExecutionClosedError.
+    """
+    with transaction.atomic(using=using):
+        timers = Timer.objects.using(using).filter(pk=execution_id)
+        if not timers.bump():
+            if signal_id is not None and _was_accepted(execution_id, signal_id, using):
+                return False
+            raise _refusal(execution_id, using)
+        seq, queue = timers.values_list("wake_seq", "queue").get()
+        accepted = _insert_once(
+            using, execution_id=execution_id, name=name, payload=payload, seq=seq, signal_id=signal_id
+        )
+        dispatch.wake(execution_id, queue=queue, using=using)
+    return accepted
+
+
+def _insert_once(using: str, **values: Any) -> bool:
+    signals = Signal.objects.using(using)
+    if values["signal_id"] is None:
+        signals.create(accepted_at=DatabaseNow(), **values)
+        return True
+    try:
+        with transaction.atomic(using=using):  # a savepoint: the refused insert must not poison the caller
+            signals.create(accepted_at=DatabaseNow(), **values)
+    except IntegrityError:
+        return False
+    return True
+
+
+def _was_accepted(execution_id: UUID, signal_id: str, using: str) -> bool:
+    return Signal.objects.using(using).filter(execution_id=execution_id, signal_id=signal_id).exists()
+
+
+def _refusal(execution_id: UUID, using: str) -> ExecutionNotFoundError | ExecutionClosedError:
+    status = Execution.objects.using(using).filter(pk=execution_id).values_list("status", flat=True).first()
+    if status is None:
+        return ExecutionNotFoundError(execution_id)
+    return ExecutionClosedError(execution_id, status)

@@ -1,0 +1,198 @@
+"""Matching calls with the history: what every durable operation is built on.
+
+Nothing new runs before the call was matched. Whatever ends a pass leaves the workflow function as one ``Leave``
+(a BaseException), so that ``except Exception`` in a workflow cannot catch it.
+"""
+
+from __future__ import annotations
+
+import random
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from django_durable.context import running_step
+from django_durable.engine import shutdown
+from django_durable.engine.history import Checkpoint
+from django_durable.engine.journal import Journal
+from django_durable.engine.outcomes import Abandon, HandBack, Leave, Leaving, Mismatch, Park
+from django_durable.engine.reconnect import TRANSIENT
+from django_durable.exceptions import (
+    Cancelled,
+    DeadlineExceeded,
+    InvalidOptionError,
+    LeaseLostError,
+    NondeterminismError,
+    SwallowedControlFlowError,
+)
+from django_durable.models import Kind, StepStatus
+
+INTERRUPTIONS: dict[str, type[Cancelled]] = {
+    StepStatus.CANCELLED: Cancelled,
+    StepStatus.TIMED_OUT: DeadlineExceeded,
+}
+
+
+@dataclass(slots=True)
+class Call:
+    """One durable call of the workflow, matched: recorded is its checkpoint, or None if it is new."""
+
+    position: int
+    name: str
+    kind: Kind
+    target: str
+    recorded: Checkpoint | None
+    entered_at: datetime
+
+    @property
+    def is_new(self) -> bool:
+        return self.recorded is None
+
+    def checkpoint(self, **values: Any) -> Checkpoint:
+        """The recorded checkpoint with changes, or a new one."""
+        if self.recorded is not None:
+            return replace(self.recorded, **values)
+        return Checkpoint(
+            position=self.position,
+            name=self.name,
+            kind=self.kind,
+            target=self.target,
+            **{"started_at": self.entered_at, **values},
+        )
+
+
+class Matcher:
+    """One pass's view of one execution: the history, the place in it, and what may be recorded next."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        history: list[Checkpoint],
+        *,
+        deadline_at: datetime | None,
+        short_wait_seconds: float,
+    ) -> None:
+        self.journal = journal
+        self.claim = journal.claim
+        self.history = history
+        self.deadline_at = deadline_at
+        self.short_wait_seconds = short_wait_seconds
+        self.execution_id = journal.claim.execution_id
+        self.attempt = max(journal.claim.claims, 1)
+        self.rewind()
+
+    def rewind(self) -> None:
+        self.cursor = 0
+        self._names: Counter[str] = Counter()
+        self.random_numbers = random.Random(self.execution_id.int)
+        self.leaving: Leave | None = None
+        self.interrupted: StepStatus | None = None
+
+    # -- matching ----------------------------------------------------------------------------------
+
+    def enter(self, kind: Kind, name: str, target: str = "") -> Call:
+        """Match one call with the history before anything runs; settle interruptions that are due.
+
+        name: without its number; repeats are numbered here, in the order of the calls.
+        """
+        if self.leaving is not None:
+            raise SwallowedControlFlowError(f"Suspend ({self.leaving})")
+        inside = running_step.get(None)
+        if inside is not None and inside.execution_id == self.execution_id:
+            raise InvalidOptionError(f"Durable calls cannot be made inside the body of step {inside.step_id!r}.")
+        self._names[name] += 1
+        numbered = name if self._names[name] == 1 else f"{name}#{self._names[name]}"
+        position, recorded = self.cursor, None
+        if position < len(self.history):
+            recorded = self.history[position]
+            if (recorded.kind, recorded.name) != (kind, numbered):
+                expected, found = describe(recorded.kind, recorded.name), describe(kind, numbered)
+                raise self.leave(Mismatch(NondeterminismError(position, expected, found, _caller())))
+        self.cursor += 1
+        call = Call(position, numbered, kind, target, recorded, self.claim.now())
+        if recorded is not None and recorded.is_settled:
+            self._raise_if_interrupted(recorded)
+        elif recorded is None or recorded.status != StepStatus.STARTED:  # that one's outcome must be told first
+            self._interrupt_if_due(call)
+        return call
+
+    def _raise_if_interrupted(self, recorded: Checkpoint) -> None:
+        interruption = INTERRUPTIONS.get(recorded.status)
+        if interruption is not None:
+            self.interrupted = StepStatus(recorded.status)
+            raise interruption
+
+    def _interrupt_if_due(self, call: Call) -> None:
+        """Deliver a cancellation or the deadline, once, at a call that would do something new."""
+        status = self._due_interruption()
+        if status is not None:
+            self.settle(call, call.checkpoint(status=status, finished_at=self.claim.now(), due_at=None))
+            self.interrupted = status
+            raise INTERRUPTIONS[status]
+
+    def _due_interruption(self) -> StepStatus | None:
+        if self.interrupted is not None:
+            return None
+        if self.journal.cancel_requested_at is not None:
+            return StepStatus.CANCELLED
+        if self.deadline_at is not None and self.deadline_at <= self.claim.now():
+            return StepStatus.TIMED_OUT
+        return None
+
+    def before_new_work(self) -> None:
+        """Leave instead of starting a step body when the lease is lost or this worker is stopping."""
+        if self.claim.lost:
+            raise self.leave(Abandon(LeaseLostError()))
+        if shutdown.is_stopping():
+            raise self.leave(HandBack())
+
+    # -- recording ---------------------------------------------------------------------------------
+
+    def settle(self, call: Call, checkpoint: Checkpoint, *, consuming: Any = None) -> Checkpoint:
+        """Record the state of a call, and keep the history in memory in step with the table."""
+        recorded = self.recording(lambda: self.journal.settle(checkpoint, is_new=call.is_new, consuming=consuming))
+        self.remember(call, recorded)
+        return recorded
+
+    def remember(self, call: Call, recorded: Checkpoint) -> None:
+        self.history[call.position : call.position + 1] = [recorded]
+        call.recorded = recorded
+
+    def recording(self, write: Callable[[], Checkpoint]) -> Checkpoint:
+        """Run one write; its failures leave the function instead of looking like the workflow's own."""
+        try:
+            return write()
+        except (LeaseLostError, *TRANSIENT) as error:
+            raise self.leave(Abandon(error)) from error
+
+    def park(self, call: Call, checkpoint: Checkpoint, **park: Any) -> Leave:
+        """To be raised: wait as described by ``outcomes.Park``; wakes for the deadline too."""
+        until = park.pop("until")
+        if self.deadline_at is not None and self.interrupted is None:
+            until = min(until, self.deadline_at) if until else self.deadline_at
+        return self.leave(Park(checkpoint=checkpoint, is_new=call.is_new, until=until, **park))
+
+    def leave(self, why: Leaving) -> Leave:
+        self.leaving = Leave(why)
+        return self.leaving
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether the next durable call is already recorded."""
+        return self.cursor < len(self.history) and self.history[self.cursor].is_settled
+
+
+def describe(kind: str, name: str) -> str:
+    return f"{kind} {name!r}"
+
+
+def _caller() -> str:
+    """File and line of the workflow code that made the call: the innermost frame outside the package."""
+    package = __name__.rpartition(".engine")[0].replace(".", "/")
+    for frame in reversed(traceback.extract_stack()):
+        if f"/{package}/" not in frame.filename.replace("\\", "/"):
+            return f"{frame.filename}:{frame.lineno}"
+    return ""

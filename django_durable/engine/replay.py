@@ -1,0 +1,97 @@
+"""The Runtime behind Context: runs the workflow function from the top and says how that ended.
+
+The durable operations live in one file each; matching them with the history is ``matching``'s.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from django_durable.context import Context
+from django_durable.definitions import WorkflowDefinition
+from django_durable.engine import inbox, notes, steps, timers
+from django_durable.engine.history import Checkpoint
+from django_durable.engine.journal import Journal
+from django_durable.engine.logs import ExecutionLogger
+from django_durable.engine.matching import Matcher, describe
+from django_durable.engine.outcomes import Leave, Mismatch, Outcome, Park, Raised, Returned
+from django_durable.engine.progress import Progress
+from django_durable.exceptions import ControlFlow, NondeterminismError, SwallowedControlFlowError
+
+
+class Replay(Matcher):
+    """One pass over one execution; implements ``context.Runtime``."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        history: list[Checkpoint],
+        *,
+        deadline_at: datetime | None,
+        short_wait_seconds: float,
+    ) -> None:
+        super().__init__(journal, history, deadline_at=deadline_at, short_wait_seconds=short_wait_seconds)
+        self.progress_shown = Progress(self.claim)
+
+    # -- one run of the function -------------------------------------------------------------------
+
+    def run(self, definition: WorkflowDefinition[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Outcome:
+        """Run the workflow function from the top; never raises."""
+        self.rewind()
+        try:
+            value = definition.fn(Context(self), *args, **kwargs)
+        except Leave as leave:
+            if leave is self.leaving:
+                return leave.why
+            return self._swallowed(leave)
+        except (Exception, ControlFlow) as error:
+            return self._ended(Raised(error))
+        return self._ended(Returned(value))
+
+    def _ended(self, outcome: Returned | Raised) -> Outcome:
+        if self.leaving is not None:
+            if isinstance(self.leaving.why, Park):
+                return self._swallowed(self.leaving)
+            return self.leaving.why
+        if self.cursor < len(self.history):
+            left = self.history[self.cursor]
+            found = "the end of the function" if isinstance(outcome, Returned) else f"{outcome.error!r}"
+            return Mismatch(NondeterminismError(self.cursor, describe(left.kind, left.name), found))
+        return outcome
+
+    def _swallowed(self, leave: Leave) -> Mismatch:
+        return Mismatch(SwallowedControlFlowError(f"Suspend ({leave})"))
+
+    # -- the durable operations, one file each -----------------------------------------------------
+
+    def step(self, step_id: str | None, body: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return steps.run(self, step_id, body, args, kwargs)
+
+    def sleep(self, seconds: float) -> None:
+        timers.sleep(self, seconds)
+
+    def sleep_until(self, at: datetime) -> None:
+        timers.sleep_until(self, at)
+
+    def wait_for_signal(self, name: str, timeout_seconds: float | None, default: Any) -> Any:
+        return inbox.wait(self, name, timeout_seconds, default)
+
+    def note(self, text: str) -> None:
+        notes.note(self, text)
+
+    def now(self) -> datetime:
+        return notes.now(self)
+
+    def random(self) -> random.Random:
+        return self.random_numbers
+
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        return ExecutionLogger(self)
+
+    def progress(self, current: int, total: int | None, message: str) -> None:
+        if not self.is_replaying:
+            self.progress_shown.show(current, total, message)

@@ -1,0 +1,129 @@
+"""One execution as plain data, for people and programs that must not hold models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django_durable.clock import DatabaseNow
+from django_durable.engine import history, payloads
+from django_durable.models import Execution, Signal, StepStatus, Timer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSnapshot:
+    position: int
+    step_id: str
+    kind: str
+    status: str
+    target: str
+    attempts: int
+    result: Any  # decoded; None until completed
+    error: str  # "type: message" of the last attempt, or empty
+    started_at: datetime
+    finished_at: datetime | None
+    due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalSnapshot:
+    name: str
+    payload: Any  # decoded
+    accepted_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerSnapshot:
+    queue: str
+    due_at: datetime | None  # end of the lease while running
+    is_leased: bool
+    holder: str
+    claims: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    id: UUID
+    workflow: str
+    version: int
+    key: str | None
+    status: str  # "running" while a worker's lease is live
+    stuck_reason: str
+    waiting_for: str
+    waiting_until: datetime | None
+    input: dict[str, Any]  # {"args": [...], "kwargs": {...}}
+    result: Any
+    error: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    history: tuple[StepSnapshot, ...]
+    pending_signals: tuple[SignalSnapshot, ...]
+    timer: TimerSnapshot | None  # None once closed
+
+
+def take(execution: Execution, *, using: str) -> Snapshot:
+    """Read an execution with its history, inbox and timer; three SELECTs."""
+    timer = _timer(execution.id, using)
+    is_running = timer is not None and timer.is_leased
+    return Snapshot(
+        id=execution.id,
+        workflow=execution.workflow,
+        version=execution.version,
+        key=execution.key,
+        status="running" if is_running else execution.status,
+        stuck_reason=execution.stuck_reason,
+        waiting_for="" if is_running else execution.waiting_for,
+        waiting_until=None if is_running else execution.waiting_until,
+        input=payloads.load(execution.input),
+        result=payloads.load(execution.result) if execution.result is not None else None,
+        error=_error(execution.error),
+        created_at=execution.created_at,
+        started_at=execution.started_at,
+        finished_at=execution.finished_at,
+        history=tuple(_step(checkpoint) for checkpoint in history.load(execution.id, using=using)),
+        pending_signals=_pending(execution.id, using),
+        timer=timer,
+    )
+
+
+def _timer(execution_id: UUID, using: str) -> TimerSnapshot | None:
+    timers = Timer.objects.using(using).filter(pk=execution_id)
+    row = timers.annotate(database_now=DatabaseNow()).first()
+    if row is None:
+        return None
+    is_leased = row.is_leased(getattr(row, "database_now"))  # noqa: B009 - an annotation is no attribute to a type checker
+    return TimerSnapshot(queue=row.queue, due_at=row.due_at, is_leased=is_leased, holder=row.holder, claims=row.claims)
+
+
+def _step(checkpoint: history.Checkpoint) -> StepSnapshot:
+    has_result = checkpoint.status == StepStatus.COMPLETED and checkpoint.result is not None
+    return StepSnapshot(
+        position=checkpoint.position,
+        step_id=checkpoint.name,
+        kind=checkpoint.kind,
+        status=checkpoint.status,
+        target=checkpoint.target,
+        attempts=checkpoint.attempts,
+        result=payloads.load(checkpoint.result or "") if has_result else None,
+        error=_error(checkpoint.error),
+        started_at=checkpoint.started_at,
+        finished_at=checkpoint.finished_at,
+        due_at=checkpoint.due_at,
+    )
+
+
+def _pending(execution_id: UUID, using: str) -> tuple[SignalSnapshot, ...]:
+    rows = Signal.objects.using(using).pending(execution_id)
+    return tuple(
+        SignalSnapshot(name=row.name, payload=payloads.load(row.payload), accepted_at=row.accepted_at) for row in rows
+    )
+
+
+def _error(text: str | None) -> str:
+    if text is None:
+        return ""
+    error = payloads.load_error(text)
+    return f"{error.type_name}: {error.message}"

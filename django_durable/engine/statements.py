@@ -1,0 +1,157 @@
+"""The hot statements, written once as SQL: claiming what is due, and recording a checkpoint under the fence.
+
+The only raw SQL of the package, and the only place that asks which database this is. The ORM cannot say
+``INSERT ... SELECT`` or ``UPDATE ... RETURNING``. Identifiers come from the models; every value is a parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_durable.clock import DatabaseNow
+from django_durable.models import Priority, Step, Timer
+
+SQL = tuple[str, list[Any]]
+
+
+def now_sql(connection: BaseDatabaseWrapper) -> SQL:
+    """The clock that decides, as SQL for this connection."""
+    compiler = Timer.objects.using(connection.alias).query.get_compiler(connection=connection)
+    sql, params = DatabaseNow().as_sql(compiler, connection)
+    return sql, list(params)
+
+
+def next_due(connection: BaseDatabaseWrapper, queue: str) -> SQL:
+    """A scalar sub-query: the id of the most urgent due execution of a queue, or NULL.
+
+    One probe per priority, highest first, each the first entry of an index range; later ones are not evaluated
+    once one has an answer. Ordering by (priority, due_at) in one query would sort the whole backlog.
+    """
+    table, pk = _quoted(connection, Timer._meta.db_table), _column(connection, Timer, "execution")
+    now, now_params = now_sql(connection)
+    lock = " FOR UPDATE SKIP LOCKED" if connection.vendor == "postgresql" else ""
+    probe = (
+        f"(SELECT {pk} FROM {table} WHERE queue = %s AND priority = %s AND due_at <= {now} "  # noqa: S608
+        f"ORDER BY due_at LIMIT 1{lock})"
+    )
+    params: list[Any] = []
+    for priority in sorted(Priority):
+        params += [queue, int(priority), *now_params]
+    return f"COALESCE({', '.join([probe] * len(Priority))})", params
+
+
+def find_due(using: str, queue: str) -> UUID | None:
+    """The most urgent due execution of a queue; unlocked, another worker may take it first."""
+    connection = connections[using]
+    sql, params = next_due(connection, queue)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {sql}", params)
+        found = cursor.fetchone()[0]
+    return None if found is None else UUID(str(found))
+
+
+def claim_returning(
+    using: str, *, execution_id: UUID | None, queue: str | None, token: UUID, holder: str, lease: timedelta
+) -> tuple[Any, ...] | None:
+    """PostgreSQL: claim one execution, by id or the next of a queue, and read it, in one statement.
+
+    The commit of a claim need not wait for the disk: losing it loses nothing, the row is simply due again.
+    Returns (execution_id, queue, wake_seq, claims, progress, refused_since, database now), or None.
+    """
+    connection = connections[using]
+    table = _quoted(connection, Timer._meta.db_table)
+    now, now_params = now_sql(connection)
+    if execution_id is not None:
+        wanted, wanted_params = "%s", [execution_id]
+    else:
+        assert queue is not None
+        wanted, wanted_params = next_due(connection, queue)
+    sql = (
+        f"UPDATE {table} SET token = %s, holder = %s, claims = claims + 1, due_at = {now} + %s "  # noqa: S608
+        f"WHERE execution_id = {wanted} AND due_at <= {now} "
+        f"RETURNING execution_id, queue, wake_seq, claims, progress, refused_since, {now}, "
+        "set_config('synchronous_commit', 'off', true)"
+    )
+    params = [token, holder, *now_params, lease, *wanted_params, *now_params, *now_params]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        row = cursor.fetchone()
+    return None if row is None else row[:-1]
+
+
+def insert_checkpoint(using: str, values: Sequence[tuple[str, Any]], *, token: UUID, wake_seq: int | None) -> bool:
+    """Insert one step row if, in that very statement, the lease still holds; False wrote nothing.
+
+    values: every column of ``Step`` by field name. wake_seq: also refuse when news has come since; None: do not ask.
+    Where the database can, the timer row stays share-locked until the commit, so that no new holder can load a
+    history that lacks this row. Transaction: joins the surrounding one, or is its own.
+    """
+    connection = connections[using]
+    fields = [(_field(Step, name), value) for name, value in values]
+    columns = ", ".join(_quoted(connection, str(field.column)) for field, _ in fields)
+    casts = ", ".join(_placeholder(field, connection) for field, _ in fields)
+    params = [field.get_db_prep_save(value, connection) for field, value in fields]
+    execution_id = dict(values)["execution"]
+    key = Timer._meta.pk.get_db_prep_value(execution_id, connection)
+    fence = "execution_id = %s AND token = %s"
+    params += [key, _field(Timer, "token").get_db_prep_value(token, connection)]
+    if wake_seq is not None:
+        fence += " AND wake_seq = %s"
+        params.append(wake_seq)
+    sql = (
+        f"INSERT INTO {_quoted(connection, Step._meta.db_table)} ({columns}) "  # noqa: S608
+        f"SELECT {casts} FROM {_quoted(connection, Timer._meta.db_table)} WHERE {fence}{_share_lock(connection)}"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return bool(cursor.rowcount == 1)
+
+
+def any_due(using: str, queues: Sequence[str]) -> list[str]:
+    """Those of the queues that hold anything due, in one statement."""
+    connection = connections[using]
+    now, now_params = now_sql(connection)
+    table = _quoted(connection, Timer._meta.db_table)
+    priorities = ", ".join(str(int(priority)) for priority in sorted(Priority))
+    probe = (
+        f"EXISTS (SELECT 1 FROM {table} WHERE queue = %s "  # noqa: S608
+        f"AND priority IN ({priorities}) AND due_at <= {now})"
+    )
+    params: list[Any] = []
+    for queue in queues:
+        params += [queue, *now_params]
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join([probe] * len(queues))}", params)
+        row = cursor.fetchone()
+    return [queue for queue, due in zip(queues, row, strict=True) if due]
+
+
+def _share_lock(connection: BaseDatabaseWrapper) -> str:
+    return {"postgresql": " FOR SHARE", "mysql": " LOCK IN SHARE MODE"}.get(connection.vendor, "")
+
+
+def _placeholder(field: models.Field[Any, Any], connection: BaseDatabaseWrapper) -> str:
+    # In SELECT position PostgreSQL cannot infer a parameter's type from the target column.
+    if connection.vendor == "postgresql":
+        return f"%s::{field.rel_db_type(connection) if field.is_relation else field.cast_db_type(connection)}"
+    return "%s"
+
+
+def _quoted(connection: BaseDatabaseWrapper, name: str) -> str:
+    return connection.ops.quote_name(name)
+
+
+def _column(connection: BaseDatabaseWrapper, model: type[models.Model], field: str) -> str:
+    return _quoted(connection, str(_field(model, field).column))
+
+
+def _field(model: type[models.Model], name: str) -> models.Field[Any, Any]:
+    field = model._meta.get_field(name)
+    assert isinstance(field, models.Field)
+    return field

@@ -1,0 +1,223 @@
+"""The only code that changes an execution's status.
+
+======================= ============================================ =======================
+from                    to                                           by
+======================= ============================================ =======================
+any open                sleeping, waiting, retrying                  ``park``
+any open                completed, failed, cancelled, timed_out      ``close``
+any open                stuck                                        ``stick``, ``refuse``
+any open                terminated                                   ``terminate``
+any open                cancelling                                   ``request_cancel``
+======================= ============================================ =======================
+
+Closed is final. ``running`` is never written; a live lease says it. Each function is one transaction, locks the
+timer row first and writes nothing when that is not its to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Case, F, Value, When
+
+from django_durable import dispatch, signals
+from django_durable.clock import DatabaseNow
+from django_durable.engine import claims
+from django_durable.engine.claims import Claim
+from django_durable.engine.journal import fence, insert_checkpoint_of, update_checkpoint
+from django_durable.engine.outcomes import Park
+from django_durable.exceptions import LeaseLostError
+from django_durable.models import AuditEntry, Execution, Status, StuckReason, Timer
+
+STUCK_RETRY_SECONDS = 60.0  # how often a deploy of matching code is looked for
+
+
+def park(claim: Claim, execution: Execution, park: Park) -> bool:
+    """Wait, unless news has come since ``wake_seq`` was read: then nothing is written and False comes back.
+
+    This compare-and-set is what makes a lost wake-up impossible on every database and isolation level.
+    Raises LeaseLostError if the lease is gone.
+    """
+    with transaction.atomic(using=claim.using):
+        if not fence(
+            claim,
+            token=None,
+            holder="",
+            due_at=park.until,
+            claims=0,
+            progress=0,
+            held=False,
+            refused_since=None,
+        ):
+            return False
+        if park.is_new:
+            insert_checkpoint_of(claim, park.checkpoint)
+        else:
+            update_checkpoint(claim, park.checkpoint)
+        _set(
+            claim,
+            execution,
+            status=Status.CANCELLING if execution.cancel_requested_at else park.status,
+            stuck_reason="",
+            error=None,
+            error_type="",
+            waiting_for=park.waiting_for,
+            waiting_until=park.until,
+        )
+        _tell(claim, execution, signals.execution_parked, status=park.status, waiting_for=park.waiting_for)
+    return True
+
+
+def close(
+    claim: Claim,
+    execution: Execution,
+    status: Status,
+    *,
+    result: str | None = None,
+    error: str | None = None,
+    error_type: str = "",
+) -> None:
+    """End the execution: its timer goes, its outcome stays. Raises LeaseLostError and writes nothing."""
+    with transaction.atomic(using=claim.using):
+        if not claim.timers()._raw_delete(using=claim.using):
+            raise LeaseLostError
+        _set(
+            claim,
+            execution,
+            status=status,
+            stuck_reason="",
+            result=result,
+            error=error,
+            error_type=error_type,
+            waiting_for="",
+            waiting_until=None,
+            finished_at=claim.now(),
+        )
+        audit(claim.using, execution.id, kind=status, before={"status": execution.status})
+        _tell(claim, execution, signals.execution_closed, status=status)
+
+
+def stick(claim: Claim, execution: Execution, reason: StuckReason, *, error: str, error_type: str, detail: str) -> None:
+    """Set aside with a reason. A mismatch is looked at again from time to time; poison only when somebody acts."""
+    again = reason == StuckReason.NONDETERMINISM
+    with transaction.atomic(using=claim.using):
+        due_at = DatabaseNow() + timedelta(seconds=STUCK_RETRY_SECONDS) if again else None
+        held = not again
+        if not claim.timers().update(token=None, holder="", due_at=due_at, held=held, claims=0, progress=0):
+            raise LeaseLostError
+        is_news = (execution.status, execution.stuck_reason) != (Status.STUCK, reason)
+        _set(
+            claim,
+            execution,
+            status=Status.STUCK,
+            stuck_reason=reason,
+            error=error,
+            error_type=error_type,
+            waiting_for=reason,
+            waiting_until=None,
+        )
+        if is_news:
+            audit(claim.using, execution.id, kind=f"stuck_{reason}", before={"status": execution.status})
+            _tell(claim, execution, signals.execution_stuck, reason=reason, detail=detail)
+
+
+def refuse(claim: Claim, execution: Execution) -> None:
+    """No code for it here: leave it for a worker that has it, and say so once that has taken long."""
+    if claims.refuse(claim) and execution.status != Status.STUCK:
+        detail = f"a worker with {execution.workflow} version {execution.version}"
+        with transaction.atomic(using=claim.using):
+            _set(claim, execution, status=Status.STUCK, stuck_reason=StuckReason.NO_WORKER, waiting_for=detail)
+            audit(claim.using, execution.id, kind="stuck_no_worker_for", before={"status": execution.status})
+            _tell(claim, execution, signals.execution_stuck, reason=StuckReason.NO_WORKER, detail=detail)
+
+
+def request_cancel(execution_id: UUID, *, using: str, actor: str, reason: str) -> bool:
+    """Ask it to stop at its next durable call; False: it is not open. The first reason is kept."""
+    with transaction.atomic(using=using):
+        timers = Timer.objects.using(using).filter(pk=execution_id)
+        if not timers.bump():
+            return False
+        executions = Execution.objects.using(using).filter(pk=execution_id)
+        before = executions.values("status", "cancel_requested_at").get()
+        if before["cancel_requested_at"] is None:
+            executions.update(
+                cancel_requested_at=DatabaseNow(),
+                cancel_reason=reason,
+                status=Case(When(status=Status.STUCK, then=F("status")), default=Value(Status.CANCELLING)),
+            )
+            audit(
+                using,
+                execution_id,
+                kind="cancel_requested",
+                actor=actor,
+                reason=reason,
+                before=_plain(before),
+            )
+        dispatch.wake(execution_id, queue=timers.values_list("queue", flat=True).get(), using=using)
+    return True
+
+
+def terminate(execution_id: UUID, *, using: str, actor: str, reason: str) -> bool:
+    """End it now, whatever it is doing: a worker on it can record nothing more. False: it is not open."""
+    with transaction.atomic(using=using):
+        if not Timer.objects.using(using).filter(pk=execution_id)._raw_delete(using=using):
+            return False
+        executions = Execution.objects.using(using).filter(pk=execution_id)
+        before = executions.values("status", "workflow").get()
+        now = DatabaseNow()
+        executions.update(
+            status=Status.TERMINATED,
+            stuck_reason="",
+            waiting_for="",
+            waiting_until=None,
+            finished_at=now,
+            cancel_reason=Case(When(cancel_reason="", then=Value(reason)), default=F("cancel_reason")),
+        )
+        audit(using, execution_id, kind=Status.TERMINATED, actor=actor, reason=reason, before=_plain(before))
+        signals.send_on_commit(
+            signals.execution_closed,
+            sender=Execution,
+            using=using,
+            execution_id=execution_id,
+            workflow=before["workflow"],
+            status=Status.TERMINATED,
+        )
+    return True
+
+
+def audit(
+    using: str, execution_id: UUID, *, kind: str, actor: str = "", reason: str = "", before: dict[str, Any]
+) -> None:
+    """One line of the audit trail, in the transaction of the change it tells."""
+    AuditEntry.objects.using(using).create(
+        execution_id=execution_id,
+        kind=kind,
+        actor=actor,
+        reason=reason,
+        before=before,
+        created_at=DatabaseNow(),
+    )
+
+
+def _set(claim: Claim, execution: Execution, **values: Any) -> None:
+    values["started_at"] = execution.started_at or claim.now()
+    Execution.objects.using(claim.using).filter(pk=execution.pk).update(**values)
+
+
+def _tell(claim: Claim, execution: Execution, signal: Any, **facts: Any) -> None:
+    signals.send_on_commit(
+        signal,
+        sender=Execution,
+        using=claim.using,
+        execution_id=execution.id,
+        workflow=execution.workflow,
+        **facts,
+    )
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}

@@ -1,0 +1,40 @@
+"""manage.py durable_worker: threads that claim and advance what is due. No broker.
+
+For development, SQLite and small sites; on many machines let Celery's workers do it.
+"""
+
+from __future__ import annotations
+
+import signal
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from django_durable.conf import get_settings
+from django_durable.engine.embedded import EmbeddedWorker
+from django_durable.engine.worker import known_queues
+
+
+class Command(BaseCommand):
+    help = "Run due executions in threads of this process, and tick. Needs no broker."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--database", default=None, help='Alias; default DURABLE["DATABASE"].')
+        parser.add_argument("--threads", type=int, default=2, help="How many executions at a time; default 2.")
+        parser.add_argument("--queue", action="append", dest="queues", help="Only this queue; may be repeated.")
+        parser.add_argument("--until-idle", action="store_true", help="Stop when nothing is due.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        queues = options["queues"] or known_queues()
+        unknown = sorted(set(queues) - set(known_queues()))
+        if unknown or options["threads"] < 1:
+            raise CommandError(f"Unknown queues {unknown}, or fewer than one thread. Known: {known_queues()}.")
+        worker = EmbeddedWorker(
+            queues=queues, threads=options["threads"], using=options["database"] or get_settings().database
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: worker.stop())
+        self.stdout.write(f"durable worker on {', '.join(queues)}; Ctrl-C finishes the running steps and stops")
+        passes = worker.run(until_idle=options["until_idle"])
+        self.stdout.write(f"stopped after {passes} passes")

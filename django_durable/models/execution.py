@@ -1,0 +1,168 @@
+"""Execution: one durable run of a workflow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from django.db import models
+
+from django_durable.clock import DatabaseNow, now
+from django_durable.models.identity import new_id
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class Status(models.TextChoices):
+    """Where an execution stands. ``running`` is never stored: a live lease on the timer says it."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SLEEPING = "sleeping"
+    WAITING = "waiting"
+    RETRYING = "retrying"
+    PAUSED = "paused"
+    CANCELLING = "cancelling"
+    COMPENSATING = "compensating"
+    STUCK = "stuck"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+    TERMINATED = "terminated"
+    COMPENSATION_FAILED = "compensation_failed"
+    CONTINUED = "continued"
+
+
+CLOSED = frozenset(
+    {
+        Status.COMPLETED,
+        Status.FAILED,
+        Status.CANCELLED,
+        Status.TIMED_OUT,
+        Status.TERMINATED,
+        Status.COMPENSATION_FAILED,
+        Status.CONTINUED,
+    }
+)
+STORED = frozenset(Status) - {Status.RUNNING}
+
+
+class StuckReason(models.TextChoices):
+    """Why an execution cannot go on until the cause is gone or an operator acts."""
+
+    NONDETERMINISM = "nondeterminism"
+    NO_WORKER = "no_worker_for"
+    POISON = "poison"
+    COMPENSATION = "compensation"
+
+
+class Priority(models.IntegerChoices):
+    """Order among what is due on one queue; small is first, so that the index reads forward."""
+
+    HIGH = 1
+    NORMAL = 2
+    LOW = 3
+
+
+class ExecutionQuerySet(models.QuerySet["Execution"]):
+    def open(self) -> Self:
+        return self.exclude(status__in=CLOSED)
+
+    def closed(self) -> Self:
+        return self.filter(status__in=CLOSED)
+
+    def stuck(self) -> Self:
+        return self.filter(status=Status.STUCK)
+
+    def running(self) -> Self:
+        """A worker holds a live lease on it, by the database's clock."""
+        return self.filter(timer__token__isnull=False, timer__due_at__gt=DatabaseNow())
+
+    def without_payloads(self) -> Self:
+        """For lists: leave the wide columns in the table."""
+        return self.defer("input", "result", "error")
+
+
+class Execution(models.Model):
+    """One durable run: written at start, at each park and at the end, never in between."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    workflow = models.CharField(max_length=200)  # registered name
+    version = models.PositiveIntegerField(default=1)  # of the code that started it; only that code replays it
+    status = models.CharField(max_length=20, default=Status.PENDING)
+    stuck_reason = models.CharField(max_length=20, blank=True)  # set iff stuck
+    key = models.CharField(max_length=200, null=True, blank=True)
+    queue = models.CharField(max_length=100, default="default")
+
+    input = models.TextField()  # codec text of {"args": [...], "kwargs": {...}}
+    input_hash = models.CharField(max_length=64)  # tells "same key, other input" without reading payloads
+    result = models.TextField(null=True, blank=True)
+    error = models.TextField(null=True, blank=True)
+    error_type = models.CharField(max_length=200, blank=True)
+
+    waiting_for = models.CharField(max_length=255, blank=True)  # at the last park, for people
+    waiting_until = models.DateTimeField(null=True, blank=True)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    cancel_reason = models.TextField(blank=True)  # the first one is kept
+
+    progress_current = models.BigIntegerField(null=True, blank=True)
+    progress_total = models.BigIntegerField(null=True, blank=True)
+    progress_message = models.CharField(max_length=255, blank=True)
+    labels = models.JSONField(default=dict, blank=True)  # the searchable part; not read by the engine
+
+    created_at = models.DateTimeField(default=now, editable=False)
+    started_at = models.DateTimeField(null=True, blank=True)  # first pass; written at its park or end
+    finished_at = models.DateTimeField(null=True, blank=True)  # set iff closed
+    deadline_at = models.DateTimeField(null=True, blank=True)
+
+    subject_type = models.CharField(max_length=200, blank=True)  # "app_label.model" of the row it is about
+    subject_id = models.CharField(max_length=255, blank=True)
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="children", db_index=False
+    )
+
+    objects: ClassVar[models.Manager[Execution]] = ExecutionQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workflow", "key"], name="durable_execution_key"),
+            models.CheckConstraint(condition=models.Q(status__in=sorted(STORED)), name="durable_execution_status"),
+            models.CheckConstraint(
+                condition=models.Q(status__in=sorted(CLOSED), finished_at__isnull=False)
+                | (~models.Q(status__in=sorted(CLOSED)) & models.Q(finished_at__isnull=True)),
+                name="durable_execution_finished_iff_closed",
+            ),
+            models.CheckConstraint(
+                condition=(models.Q(status="stuck") & ~models.Q(stuck_reason=""))
+                | (~models.Q(status="stuck") & models.Q(stuck_reason="")),
+                name="durable_execution_reason_iff_stuck",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["status", "-created_at"], name="durable_execution_by_status"),
+            models.Index(fields=["workflow", "-created_at"], name="durable_execution_by_workflow"),
+            models.Index(fields=["subject_type", "subject_id"], name="durable_execution_by_subject"),
+            models.Index(fields=["parent"], name="durable_execution_by_parent"),
+        ]
+        permissions = [
+            ("start_execution", "Can start executions"),
+            ("signal_execution", "Can signal executions"),
+            ("cancel_execution", "Can cancel executions"),
+            ("terminate_execution", "Can terminate executions"),
+            ("view_payload", "Can see inputs, results and signal payloads"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.workflow} {self.key or self.id}"
+
+    @property
+    def is_closed(self) -> bool:
+        return self.status in CLOSED
+
+    def live_status(self, now: datetime) -> str:
+        """The stored status, or ``running`` while a worker's lease on the timer is live."""
+        timer = getattr(self, "timer", None)
+        if self.is_closed or timer is None or not timer.is_leased(now):
+            return self.status
+        return Status.RUNNING

@@ -1,0 +1,133 @@
+"""Running executions inside a test: no worker, no broker, no waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+from unittest import mock
+
+from django.conf import settings
+from django.db.models import Min
+from django.test import override_settings
+
+from django_durable import client, clock
+from django_durable.conf import get_settings
+from django_durable.engine import bodies, snapshot, worker
+from django_durable.models import Timer
+
+MOST_PASSES = 10_000
+Stub = Callable[..., Any]
+
+
+class NotIdleError(AssertionError):
+    """Something stays due for ever: a workflow that never waits, or one that keeps being refused."""
+
+
+class DurableKit:
+    """Drives every execution in the database. The clock stands still until ``advance`` moves it."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._stubs: dict[str, Stub] = {}
+        self._real_call = bodies.call
+        self.clock: clock.FrozenClock
+
+    def __enter__(self) -> DurableKit:
+        given = getattr(settings, "DURABLE", {})
+        polling = {**given, "DISPATCHER": "django_durable.dispatch.NullDispatcher"}
+        self._stack.enter_context(override_settings(DURABLE=polling))
+        self.clock = self._stack.enter_context(clock.frozen())
+        self._stack.enter_context(mock.patch.object(bodies, "call", self._call))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    # -- running -----------------------------------------------------------------------------------
+
+    def run_until_idle(self) -> int:
+        """Advance everything that is due until nothing is. Returns how many passes that took."""
+        passes = 0
+        while worked := sum(self._drain(queue) for queue in worker.known_queues()):
+            passes += worked
+            if passes > MOST_PASSES:
+                raise NotIdleError(f"Still not idle after {passes} passes; is there a loop without a wait?")
+        return passes
+
+    def advance(self, by: timedelta) -> int:
+        """Let time pass: every timer on the way fires at its own time, in order. Returns the passes made."""
+        until = self.clock.now() + by
+        passes = self.run_until_idle()
+        while (next_at := self._next_due_at()) is not None and next_at <= until:
+            self.clock.move_to(next_at)
+            worked = self.run_until_idle()
+            if not worked:
+                raise NotIdleError(f"A timer due at {next_at} is on a queue that nobody reads.")
+            passes += worked
+        self.clock.move_to(until)
+        return passes + self.run_until_idle()
+
+    def run(self, execution: client.Target) -> Any:
+        """Run until idle and return the result, or raise as ``client.result`` does."""
+        self.run_until_idle()
+        return client.result(execution)
+
+    def signal(self, execution: client.Target, signal: Any, payload: object = None) -> None:
+        """Send a signal and let everything it wakes run."""
+        client.signal(execution, signal, payload)
+        self.run_until_idle()
+
+    def inspect(self, execution: client.Target) -> snapshot.Snapshot:
+        return client.inspect(execution)
+
+    # -- stubs -------------------------------------------------------------------------------------
+
+    @contextmanager
+    def stub(self, step: Any, result: Any = None, *, raises: Exception | None = None) -> Iterator[list[Any]]:
+        """Replace a step's body; its result is still recorded and replayed. Yields the list of calls.
+
+        step: the function, or the step id. result: a value, or a function that is called instead. raises: an error.
+        """
+        name = step if isinstance(step, str) else bodies.as_step(step).name
+        calls: list[Any] = []
+
+        def body(*args: Any, **kwargs: Any) -> Any:
+            calls.append((args, kwargs))
+            if raises is not None:
+                raise raises
+            return result(*args, **kwargs) if callable(result) else result
+
+        self._stubs[name] = body
+        try:
+            yield calls
+        finally:
+            self._stubs.pop(name, None)
+
+    def _call(self, definition: Any, args: Any, kwargs: Any, **rest: Any) -> Any:
+        stub = self._stubs.get(rest["info"].step_id) or self._stubs.get(definition.name)
+        return stub(*args, **kwargs) if stub else self._real_call(definition, args, kwargs, **rest)
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _drain(self, queue: str) -> int:
+        passes = worker.drain(queue, using=get_settings().database)
+        return passes
+
+    def _next_due_at(self) -> datetime | None:
+        timers = Timer.objects.using(get_settings().database).filter(due_at__gt=self.clock.now())
+        found: datetime | None = timers.aggregate(first=Min("due_at"))["first"]
+        return found
+
+
+class DurableTestMixin:
+    """For ``unittest``: gives every test ``self.durable``. Put it before ``TestCase`` in the bases."""
+
+    durable: DurableKit
+
+    def setUp(self) -> None:
+        super().setUp()  # type: ignore[misc]
+        self.durable = DurableKit()
+        self.durable.__enter__()
+        self.addCleanup(self.durable.__exit__)  # type: ignore[attr-defined]
