@@ -49,17 +49,8 @@ class HistoryInline(TabularInline):
     can_delete = False
     show_change_link = True
     ordering = ["position"]
-    fields = [
-        "position",
-        "name",
-        "kind",
-        "status",
-        "attempts",
-        "started_at",
-        "finished_at",
-        "due_at",
-    ]
-    readonly_fields = tuple(fields)
+    fields = ("position", "name", "kind", "status", "attempts", "started_at", "finished_at", "due_at")
+    readonly_fields = fields
     model = Step
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -1,0 +1,63 @@
+"""A fresh, migrated database, and the floor: one-row INSERT + COMMIT through the bare driver."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+from django.core.management import call_command
+from django.db import connection
+
+TABLE = "floor"
+
+
+def create() -> None:
+    """Drop and make the benchmark database, and migrate it."""
+    name = connection.settings_dict["NAME"]
+    connection.close()
+    if connection.vendor == "sqlite":
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{name}{suffix}").unlink(missing_ok=True)
+    else:
+        quoted = connection.ops.quote_name(name)
+        with connection._nodb_cursor() as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS {quoted}")
+            cursor.execute(f"CREATE DATABASE {quoted}")
+    call_command("migrate", verbosity=0)
+
+
+def commits_per_second(count: int) -> float:
+    """Rows of a checkpoint's width inserted one by one, each with its own commit."""
+    driver, mark = _driver()
+    cursor = driver.cursor()
+    cursor.execute(f"DROP TABLE IF EXISTS {TABLE}")
+    cursor.execute(f"CREATE TABLE {TABLE} (id INTEGER PRIMARY KEY, name VARCHAR(200), result TEXT)")
+    insert = f"INSERT INTO {TABLE} (id, name, result) VALUES ({mark}, {mark}, {mark})"
+    began = time.perf_counter()
+    for number in range(count):
+        cursor.execute(insert, (number, "nothing", "[1,1]"))
+    spent = time.perf_counter() - began
+    driver.close()
+    return count / spent
+
+
+def _driver() -> tuple[Any, str]:
+    """A bare connection in autocommit, with the durability that Django's has."""
+    parameters = connection.get_connection_params()
+    if connection.vendor == "postgresql":
+        import psycopg
+
+        wanted = {key: parameters[key] for key in ("dbname", "host", "port", "user", "password") if parameters.get(key)}
+        return psycopg.connect(**wanted, autocommit=True), "%s"
+    if connection.vendor == "mysql":
+        import MySQLdb
+
+        return MySQLdb.connect(
+            **{key: value for key, value in parameters.items() if key in {"database", "host", "port", "user"}},
+            autocommit=True,
+        ), "%s"
+    driver = sqlite3.connect(parameters["database"], isolation_level=None)
+    driver.execute("PRAGMA journal_mode=WAL")
+    return driver, "?"
