@@ -91,7 +91,8 @@ def _dataclass_fields(value: Any) -> dict[str, object]:
             "Make them properties, or return plain data."
         )
     given = {field.name: getattr(value, field.name) for field in fields(value)}
-    extra = [name for name in getattr(value, "__dict__", ()) if name not in given and not _is_cached(cls, name)]
+    held = getattr(value, "__dict__", {}).keys() - given.keys() - {"__orig_class__"}  # typing's, of Box[int](1)
+    extra = sorted(name for name in held if not _is_cached(cls, name))
     if extra:
         raise CodecError(f"{cls.__qualname__} carries attributes that are no fields: {', '.join(extra)[:200]}.")
     return given

@@ -19,8 +19,10 @@ def advice_for(value: object) -> str:
         return f"{name} is a query, not data. Return a list of pks or of values."
     if kind_of(cls) is not None:
         return f"{name} is not registered. Put @register_type from django_durable on the module-level class."
-    if hasattr(value, "__next__") or inspect.iscoroutine(value):
+    if hasattr(cls, "__next__") or inspect.iscoroutine(value):
         return f"{name} is not data yet. Return what it produces, as a list."
+    if cls.__name__ == "__proxy__":
+        return "A lazy translation has no language yet. Return str(value), or the key of the text."
     if isinstance(value, (bytearray, memoryview)):
         return f"{name} can change. Return bytes(value)."
     for base in _PLAIN:

@@ -100,18 +100,26 @@ def _classes_in_fields(cls: type) -> Iterator[type]:
             yield from _classes_in(hint)
 
 
-def _classes_in(hint: object, depth: int = 0) -> Iterator[type]:
-    """Classes of a supported kind inside a type hint; depth bounds hints that contain themselves."""
-    if depth > 20:
+def _classes_in(hint: object, seen: set[int] | None = None) -> Iterator[type]:
+    """Classes of a supported kind inside a type hint; seen, because an alias may contain itself."""
+    seen = set() if seen is None else seen
+    if id(hint) in seen:
         return
+    seen.add(id(hint))
     if isinstance(hint, type) and kind_of(hint):
         yield hint
-    alias = getattr(hint, "__value__", None) if type(hint).__name__ == "TypeAliasType" else None
-    for part in (typing.get_origin(hint), *typing.get_args(hint), alias):
-        if isinstance(part, list):  # the parameters of a Callable
-            continue
+    for part in (typing.get_origin(hint), *typing.get_args(hint), _aliased(hint)):
         if part is not None:
-            yield from _classes_in(part, depth + 1)
+            yield from _classes_in(part, seen)
+
+
+def _aliased(hint: object) -> object:
+    """What a ``type X = ...`` stands for; Python evaluates it here, and it may name what does not exist."""
+    if type(hint).__name__ != "TypeAliasType":
+        return None
+    with suppress(Exception):
+        return typing.cast(object, hint.__value__)  # type: ignore[attr-defined]
+    return None
 
 
 def _hints(owner: Any) -> list[object]:

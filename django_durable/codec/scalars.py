@@ -35,6 +35,8 @@ _ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
 def _dump_moment(value: datetime | time) -> object:
     text = value.isoformat()
     key = value.tzinfo.key if type(value.tzinfo) is ZoneInfo else None
+    if key:
+        _zone(key)  # ZoneInfo.from_file takes any key, also one that nobody can look up again
     return [text, value.fold, key] if key or value.fold else text
 
 

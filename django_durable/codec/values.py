@@ -29,7 +29,8 @@ def encode(value: object, *, limit_bytes: int | None = None, path: str = "") -> 
     """Write a value as JSON text.
 
     limit_bytes: of the text. path: what to call the value in an error, like ``args``.
-    Raises CodecError naming the place inside the value, PayloadTooLargeError beyond the limit.
+    Raises CodecError naming the place inside the value; PayloadTooLargeError beyond the limit, as soon as that
+    is certain, so its ``size_bytes`` may be less than the whole.
     """
     walk = _Encoder(limit_bytes, path)
     text = walk.text(value)
