@@ -86,10 +86,11 @@ def _start(
         elif not _insert_first(execution, using):
             return _existing(execution, using)
         priority = _PRIORITY[options.priority or definition.priority]
+        is_delayed = options.delay_seconds is not None or options.at is not None
         Timer.objects.using(using).create(
-            execution_id=execution.id, queue=execution.queue, priority=priority, due_at=due_at
+            execution_id=execution.id, queue=execution.queue, priority=priority, due_at=due_at, held=is_delayed
         )
-        if options.delay_seconds is None and options.at is None:
+        if not is_delayed:
             dispatch.wake(execution.id, queue=execution.queue, using=using)
         signals.send_on_commit(
             signals.execution_started,
@@ -313,7 +314,7 @@ def _result_of(execution: Execution) -> Any:
     if execution.error is None:
         raise failed(execution.id, message=execution.cancel_reason)
     error = payloads.load_error(execution.error)
-    raise failed(execution.id, error.type_name, error.message, error.traceback_text or "")
+    raise failed(execution.id, execution.error_type or error.type_name, error.message, error.traceback_text or "")
 
 
 def _refusal(execution_id: UUID, using: str) -> ExecutionNotFoundError | ExecutionClosedError:

@@ -14,7 +14,7 @@ from django.db import connections
 from django_durable import clock, signals
 from django_durable.conf import get_settings
 from django_durable.definitions import WorkflowDefinition, registry
-from django_durable.engine import claims, heartbeat, history, payloads, transitions
+from django_durable.engine import heartbeat, history, payloads, transitions
 from django_durable.engine.claims import Claim
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import Journal
@@ -82,8 +82,8 @@ def _definition(execution: Execution) -> WorkflowDefinition[..., Any] | None:
 
 
 def _load_history(claim: Claim, execution: Execution) -> list[Checkpoint]:
-    """No query on the first pass: nothing can be recorded yet."""
-    if claim.claims == 1 and execution.status == Status.PENDING and execution.started_at is None:
+    """No query on the first pass: no earlier claim, and no earlier pass that ended, so nothing is recorded."""
+    if claim.claims == 1 and execution.started_at is None:
         return []
     return history.load(claim.execution_id, using=claim.using)
 
@@ -147,7 +147,7 @@ def _settle(replay: Replay, execution: Execution, outcome: Outcome) -> bool:
         case Raised(error):
             _fail(replay, execution, error)
         case HandBack():
-            claims.give_back(claim)
+            transitions.hand_back(claim, execution)
         case Mismatch(error):
             _set_aside_for_new_code(claim, execution, error)
         case Abandon(error):

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connections
-from django.db.models import Case, F, When
+from django.db.models import F
 
 from django_durable import clock, dispatch
 from django_durable.clock import DatabaseNow
@@ -125,18 +125,6 @@ def extend(claim: Claim) -> bool:
     return bool(claim.timers().update(due_at=DatabaseNow() + lease))
 
 
-def give_back(claim: Claim) -> None:
-    """Hand the execution to whoever comes next, at once: this worker is stopping and counts as no crash."""
-    given = claim.timers().update(
-        token=None,
-        holder="",
-        due_at=DatabaseNow(),
-        claims=Case(When(claims__gt=0, then=F("claims") - 1), default=0),
-    )
-    if given:
-        dispatch.wake(claim.execution_id, queue=claim.queue, using=claim.using)
-
-
 def refuse(claim: Claim) -> bool:
     """Put back an execution whose code this worker does not have, for one that does; it is no failure of its own.
 
@@ -158,10 +146,9 @@ def release_dead(*, using: str) -> int:
     The first return is immediate. One that keeps killing its workers waits longer each time, so that it cannot
     take the fleet down while its claims are counted.
     """
-    prefix = f"{holders.machine()}:"
-    held = Timer.objects.using(using).filter(holder__gt=prefix, holder__lt=f"{holders.machine()};")
     released = 0
-    for execution_id, queue, token, holder, claims in held.values_list(
+    leased = Timer.objects.using(using).leased()
+    for execution_id, queue, token, holder, claims in leased.values_list(
         "execution_id", "queue", "token", "holder", "claims"
     ):
         if token is None or not holders.is_dead(holder):

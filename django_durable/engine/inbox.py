@@ -41,7 +41,6 @@ def wait(matcher: Matcher, name: str, timeout_seconds: float | None, default: An
         )
         return default
 
-    matcher.before_new_work()
     checkpoint = call.checkpoint(status=StepStatus.WAITING, due_at=until)
     raise matcher.park(call, checkpoint, status=Status.WAITING, until=until, waiting_for=f"signal {name}")
 

@@ -116,7 +116,7 @@ class Matcher:
         if recorded is not None and recorded.is_settled:
             self._raise_if_interrupted(recorded)
         elif recorded is None or recorded.status != StepStatus.STARTED:  # that one's outcome must be told first
-            self._interrupt_if_due(call)
+            self.interrupt_if_due(call)
         return call
 
     def _raise_if_interrupted(self, recorded: Checkpoint) -> None:
@@ -125,7 +125,7 @@ class Matcher:
             self.interrupted = StepStatus(recorded.status)
             raise interruption
 
-    def _interrupt_if_due(self, call: Call) -> None:
+    def interrupt_if_due(self, call: Call) -> None:
         """Deliver a cancellation or the deadline, once, at a call that would do something new."""
         status = self._due_interruption()
         if status is not None:

@@ -153,6 +153,7 @@ def _wait_for_next_attempt(matcher: Matcher, call: Call) -> None:
     """A short back-off is waited out here; a long one frees the worker."""
     if call.recorded is None or call.recorded.due_at is None:
         return
+    matcher.interrupt_if_due(call)
     remaining = (call.recorded.due_at - matcher.claim.now()).total_seconds()
     if remaining <= 0:
         return
@@ -169,7 +170,7 @@ def _wait_for_next_attempt(matcher: Matcher, call: Call) -> None:
 
 
 def _outcome(recorded: Checkpoint, definition: StepDefinition[..., Any]) -> Any:
-    """The recorded value, or the recorded error: built from the checkpoint in the first run and in every matcher."""
+    """The recorded value, or the recorded error: built from the checkpoint in the first run and in every replay."""
     if recorded.status == StepStatus.COMPLETED:
         return payloads.load(recorded.result or "")
     error = payloads.load_error(recorded.error or "")

@@ -29,6 +29,5 @@ def _sleep(matcher: Matcher, call: Call, due_at: datetime) -> None:
             call, call.checkpoint(status=StepStatus.COMPLETED, due_at=due_at, finished_at=matcher.claim.now())
         )
         return
-    matcher.before_new_work()
     checkpoint = call.checkpoint(status=StepStatus.WAITING, due_at=due_at)
     raise matcher.park(call, checkpoint, status=Status.SLEEPING, until=due_at, waiting_for="timer")

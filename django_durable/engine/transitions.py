@@ -22,7 +22,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Case, F, Value, When
+from django.db.models import Case, F, TextField, Value, When
 
 from django_durable import dispatch, signals
 from django_durable.clock import DatabaseNow
@@ -70,6 +70,15 @@ def park(claim: Claim, execution: Execution, park: Park) -> bool:
         )
         _tell(claim, execution, signals.execution_parked, status=park.status, waiting_for=park.waiting_for)
     return True
+
+
+def hand_back(claim: Claim, execution: Execution) -> None:
+    """Give it to whoever comes next, at once: this worker is stopping, which counts as no crash."""
+    with transaction.atomic(using=claim.using):
+        if not claim.timers().update(token=None, holder="", due_at=DatabaseNow(), claims=F("claims") - 1):
+            raise LeaseLostError
+        _set(claim, execution)  # that a pass has begun: the next one must load the history
+        dispatch.wake(claim.execution_id, queue=claim.queue, using=claim.using)
 
 
 def close(
@@ -149,6 +158,8 @@ def request_cancel(execution_id: UUID, *, using: str, actor: str, reason: str) -
                 cancel_reason=reason,
                 status=Case(When(status=Status.STUCK, then=F("status")), default=Value(Status.CANCELLING)),
             )
+            if before["status"] == Status.PENDING:  # not before its time, but there is nothing to wait for any more
+                timers.filter(token__isnull=True).update(due_at=DatabaseNow())
             audit(
                 using,
                 execution_id,
@@ -175,7 +186,7 @@ def terminate(execution_id: UUID, *, using: str, actor: str, reason: str) -> boo
             waiting_for="",
             waiting_until=None,
             finished_at=now,
-            cancel_reason=Case(When(cancel_reason="", then=Value(reason)), default=F("cancel_reason")),
+            cancel_reason=Case(When(cancel_reason="", then=Value(reason, TextField())), default=F("cancel_reason")),
         )
         audit(using, execution_id, kind=Status.TERMINATED, actor=actor, reason=reason, before=_plain(before))
         signals.send_on_commit(

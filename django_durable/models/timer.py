@@ -41,7 +41,8 @@ class TimerQuerySet(models.QuerySet["Timer"]):
 
         Makes the execution due, unless a worker has it (it will look before it parks) or it is set aside.
         """
-        resting = models.Q(token__isnull=True, held=False)
+        later = models.Q(due_at__isnull=True) | models.Q(due_at__gt=DatabaseNow())  # what is due keeps its place
+        resting = models.Q(token__isnull=True, held=False) & later
         return self.update(
             wake_seq=F("wake_seq") + 1,
             due_at=Case(When(resting, then=DatabaseNow()), default=F("due_at")),
@@ -60,7 +61,7 @@ class Timer(models.Model):
     wake_seq = models.BigIntegerField(default=0)  # +1 with every signal, cancel or order
     claims = models.PositiveIntegerField(default=0)  # since the last progress
     progress = models.PositiveIntegerField(default=0)  # history length when `claims` was last counted from 1
-    held = models.BooleanField(default=False)  # set aside: news is kept but does not make it due
+    held = models.BooleanField(default=False)  # set aside or not to start yet: news does not make it due
     refused_since = models.DateTimeField(null=True)  # first worker that did not know its code
 
     objects: ClassVar[models.Manager[Timer]] = TimerQuerySet.as_manager()
@@ -76,8 +77,9 @@ class Timer(models.Model):
         ]
         indexes = [
             models.Index(fields=["queue", "priority", "due_at"], name="durable_timer_due"),
-            # The few leases, for finding those of dead processes.
-            models.Index(fields=["holder"], name="durable_timer_holder"),
+            # The few leases, for finding those of dead processes. Not the holder: a prefix search on text needs the
+            # right collation.
+            models.Index(fields=["token"], name="durable_timer_leased"),
         ]
 
     def __str__(self) -> str:
