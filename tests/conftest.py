@@ -1,0 +1,29 @@
+"""What every test may use: the brokers that answer, and a header that names what is being tested."""
+
+import os
+from pathlib import Path
+
+import django
+import pytest
+from django.db import connection
+
+from tests.services import BROKERS
+
+# tests.matrix names a file here, to learn which brokers the tests really went through.
+USED_BROKERS_FILE = "DURABLE_TEST_USED_BROKERS"
+
+
+def pytest_report_header() -> str:
+    return f"database: {connection.vendor}, Django {django.get_version()}"
+
+
+@pytest.fixture(params=sorted(BROKERS))
+def broker_url(request: pytest.FixtureRequest) -> str:
+    """Give the address of each broker that answers; without one, skip and say how to have it covered."""
+    broker = BROKERS[request.param]
+    if not os.environ.get(broker.url_variable):
+        pytest.skip(f"{broker.title}: `make test` found none; for a plain pytest run set {broker.url_variable}")
+    if USED_BROKERS_FILE in os.environ:
+        with Path(os.environ[USED_BROKERS_FILE]).open("a") as file:
+            file.write(f"{broker.name}\n")
+    return broker.url

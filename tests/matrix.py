@@ -1,0 +1,148 @@
+"""``make test``: run the suite on every database that answers, then say by name what was covered and what was not.
+
+    python -m tests.matrix [--only sqlite,postgres] [-- pytest arguments]
+
+``DURABLE_REQUIRE=postgres,mariadb,redis,rabbitmq`` turns "not covered" into a failure for those named.
+A broker counts as covered when a test that uses the ``broker_url`` fixture ran on it, not because it answered.
+"""
+
+import argparse
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import celery
+import django
+
+from tests.conftest import USED_BROKERS_FILE
+from tests.services import BROKERS, DATABASES, Service, Unavailable, answer
+
+# Far above what a healthy run takes: a hung suite ends, and says where (faulthandler_timeout), instead of waiting.
+LIMIT_SECONDS = float(os.environ.get("DURABLE_TEST_LIMIT_SECONDS", "1200"))
+
+
+@dataclass
+class Line:
+    """One line of the closing table."""
+
+    service: Service
+    covered: bool
+    text: str
+    failed: bool = False
+
+    def __str__(self) -> str:
+        verdict = "FAILED" if self.failed else "covered" if self.covered else "NOT covered"
+        return f"  {self.service.title:<12}{verdict:<13}{self.text}"
+
+
+def main() -> int:
+    """Run the suite once per database; return the exit status."""
+    options = _parse()
+    required = _names(os.environ.get("DURABLE_REQUIRE", ""))
+    environment, broker_lines = _find_brokers()
+    with tempfile.TemporaryDirectory() as folder:
+        used = Path(folder) / "used"
+        used.touch()
+        environment[USED_BROKERS_FILE] = str(used)
+        lines = [_cover(DATABASES[name], environment, options) for name in DATABASES]
+        for line in broker_lines:
+            _judge_broker(line, set(used.read_text().split()))
+    return _report(lines + broker_lines, required)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", default=",".join(DATABASES), help="databases, separated by commas")
+    parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
+    options = parser.parse_args()
+    options.only = _names(options.only, DATABASES)
+    return options
+
+
+def _names(text: str, known: object = (*DATABASES, *BROKERS)) -> set[str]:
+    names = {name.strip() for name in text.split(",")} - {""}
+    if unknown := names - set(known):
+        raise SystemExit(f"Unknown: {', '.join(sorted(unknown))}. Choose from {', '.join(known)}.")
+    return names
+
+
+def _find_brokers() -> tuple[dict[str, str], list[Line]]:
+    """Ask each broker once; an empty address in the environment tells the suite that it is not there."""
+    environment, lines = dict(os.environ), []
+    for broker in BROKERS.values():
+        try:
+            lines.append(Line(broker, True, answer(broker)))
+            environment[broker.url_variable] = broker.url
+        except Unavailable as reason:
+            lines.append(Line(broker, False, str(reason)))
+            environment[broker.url_variable] = ""
+    return environment, lines
+
+
+def _judge_broker(line: Line, used: set[str]) -> None:
+    if line.covered and line.service.name not in used:
+        line.covered = False
+        line.text = f"answers {line.text}, but no test of this run used it"
+
+
+def _cover(service: Service, environment: dict[str, str], options: argparse.Namespace) -> Line:
+    if service.name not in options.only:
+        return Line(service, False, "left out of this run")
+    try:
+        version = answer(service)
+    except Unavailable as reason:
+        return Line(service, False, str(reason))
+    print(f"\n==== {service.title} {version}, {_versions()}", flush=True)
+    started = time.perf_counter()
+    status = _pytest({**environment, "DURABLE_TEST_DATABASE": service.name}, options.pytest)
+    text = f"{version}, in {time.perf_counter() - started:.0f} s"
+    return Line(service, status == 0, text if status == 0 else f"{text}, pytest ended with {status}", status != 0)
+
+
+def _pytest(environment: dict[str, str], arguments: list[str]) -> int:
+    """Run pytest in a process group of its own, so that nothing it started outlives it."""
+    process = subprocess.Popen([sys.executable, "-m", "pytest", *arguments], env=environment, start_new_session=True)
+    try:
+        return process.wait(timeout=LIMIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        print(f"\npytest was stopped after {LIMIT_SECONDS:.0f} s (DURABLE_TEST_LIMIT_SECONDS)", flush=True)
+        return 124
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=30)
+        raise SystemExit(130) from None
+    finally:
+        _end_group(process)
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    process.wait()
+
+
+def _report(lines: list[Line], required: set[str]) -> int:
+    print(f"\n==== What was covered: {_versions()}")
+    for line in lines:
+        print(line)
+    missing = [line.service.title for line in lines if line.service.name in required and not line.covered]
+    if missing:
+        print(f"Required by DURABLE_REQUIRE and not covered: {', '.join(missing)}")
+    sys.stdout.flush()
+    return 1 if missing or any(line.failed for line in lines) else 0
+
+
+def _versions() -> str:
+    return f"Python {platform.python_version()}, Django {django.get_version()}, Celery {celery.__version__}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
