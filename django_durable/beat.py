@@ -23,12 +23,15 @@ ENTRY = "django-durable tick"
 
 
 def beat_schedule(using: str | None = None) -> dict[str, dict[str, Any]]:
-    """Entries for ``beat_schedule``. A tick that was not run in time is dropped; the next one does its work."""
+    """Entries for ``beat_schedule``. A tick that was not run in time is dropped; the next one does its work.
+
+    using: an alias; default ``DURABLE["DATABASE"]``, read by the worker, so that the settings module may call this.
+    """
     return {
         ENTRY: {
             "task": TASK,
             "schedule": TICK_SECONDS,
-            "args": [using or get_settings().database],
+            "args": [using] if using else [],
             "options": {"expires": 10 * TICK_SECONDS, "ignore_result": True},
         }
     }

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from celery import Task, shared_task
+from celery import shared_task
 
-from django_durable import clock
+from django_durable import celery_worker  # noqa: F401 - workers that find these tasks get its signal receivers
+from django_durable.conf import get_settings
 from django_durable.engine import worker
 from django_durable.engine.tick import tick as run_tick
+from django_durable.publishing import Publisher
 
 DEFAULT_QUEUE = "default"
-BROKER_REST_SECONDS = 5.0
 
 _options = {
     "ignore_result": True,
@@ -40,29 +41,23 @@ def drain(queue: str, using: str) -> None:
 
 
 @shared_task(name="django_durable.tick", **_options)
-def tick(using: str) -> None:
-    """Once a second, by beat."""
-    run_tick(using=using)
+def tick(using: str | None = None) -> None:
+    """Once a second, by beat. using: an alias; default ``DURABLE["DATABASE"]``."""
+    run_tick(using=using or get_settings().database)
 
 
 class CeleryDispatcher:
-    """Publishes hints. A broker that is down is left alone for a while, so that callers do not wait for it."""
+    """Publishes hints. Answers within a second and never raises, whatever the broker does."""
 
     def __init__(self) -> None:
-        self._rests_until = 0.0
+        self._publisher = Publisher()
 
     def wake(self, execution_id: UUID, *, queue: str, using: str) -> None:
-        self._send(advance, [str(execution_id), queue, using], queue)
+        self._publisher.send(advance, [str(execution_id), queue, using], **_route(queue))
 
     def drain(self, queue: str, *, using: str) -> None:
-        self._send(drain, [queue, using], queue)
+        self._publisher.send(drain, [queue, using], **_route(queue))
 
-    def _send(self, task: Task, args: list[str], queue: str) -> None:
-        if clock.monotonic() < self._rests_until:
-            return
-        route = {} if queue == DEFAULT_QUEUE else {"queue": queue}
-        try:
-            task.apply_async(args, retry=False, **route)
-        except Exception:
-            self._rests_until = clock.monotonic() + BROKER_REST_SECONDS
-            raise
+
+def _route(queue: str) -> dict[str, str]:
+    return {} if queue == DEFAULT_QUEUE else {"queue": queue}

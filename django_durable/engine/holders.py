@@ -27,11 +27,16 @@ def machine() -> str:
 
 def this_process() -> str:
     """``<machine>:<pid>:<start>``; the start time tells a re-used pid from the old one."""
-    return _name_of(os.getpid())
+    return _own_name(os.getpid())
 
 
 @cache
-def _name_of(pid: int) -> str:
+def _own_name(pid: int) -> str:  # by pid: a forked child must not keep its parent's name
+    return name_of(pid)
+
+
+def name_of(pid: int) -> str:
+    """The holder string of a living process of this machine."""
     return f"{machine()}:{pid}:{_started(pid)}"
 
 

@@ -15,8 +15,8 @@ DRAIN_SECONDS = 5.0  # fewer, fuller tasks: Celery opens a database connection f
 
 
 def advance_one(execution_id: UUID, *, using: str) -> bool:
-    """Claim one execution and take it forward; False: it is not due, or somebody has it."""
-    claim = claims.take(execution_id, using=using)
+    """Claim one execution and take it forward; False: it is not due, somebody has it, or this worker is stopping."""
+    claim = None if shutdown.is_stopping() else claims.take(execution_id, using=using)
     if claim is None:
         return False
     advance(claim)
