@@ -1,0 +1,1 @@
+"""A small shop whose orders are fulfilled by a durable workflow."""

@@ -1,0 +1,16 @@
+"""The shop's tables in the admin, as they come."""
+
+from django.contrib import admin
+
+from testproject.shop import models
+
+admin.site.register(
+    [
+        models.Product,
+        models.Customer,
+        models.Order,
+        models.StockReservation,
+        models.PaymentRecord,
+        models.PaymentBehaviour,
+    ]
+)
