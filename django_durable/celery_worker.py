@@ -3,6 +3,9 @@
 Celery tells only the main process of a warm shutdown, and only the main process knows its pool: it passes the first
 on to the children and watches over the second. A child that is killed cannot give its execution back; here that is
 done within half a second. The watch asks the process table, never the database while everybody lives.
+
+When the main process is killed its children die with it (Celery sets PR_SET_PDEATHSIG); whoever ticks or starts
+next on the machine returns what they held.
 """
 
 from __future__ import annotations
@@ -26,11 +29,6 @@ LOOK_SECONDS = 0.25
 def start(**_: object) -> None:
     """Receiver of ``worker_init``, in the main process, before the pool forks."""
     shutdown.forget()
-
-
-def start_child(**_: object) -> None:
-    """Receiver of ``worker_process_init``, in each child of a prefork pool."""
-    shutdown.follow_parent()
 
 
 def stop(**_: object) -> None:
@@ -78,6 +76,5 @@ def release_dead() -> None:
 
 
 signals.worker_init.connect(start, dispatch_uid="django_durable.start")
-signals.worker_process_init.connect(start_child, dispatch_uid="django_durable.start_child")
 signals.worker_shutting_down.connect(stop, dispatch_uid="django_durable.stop")
 signals.worker_ready.connect(watch, dispatch_uid="django_durable.watch")

@@ -7,24 +7,16 @@ shared byte, mapped before the fork, tells them to hand the execution back after
 from __future__ import annotations
 
 import mmap
-import os
 
 _flag = mmap.mmap(-1, 1)  # anonymous and shared: children see the parent's write
-_parent: int | None = None
 
 
 def request_stop() -> None:
     _flag[0] = 1
 
 
-def follow_parent() -> None:
-    """In a pool process: stop, too, when the process that started this one is gone and nobody counts its work."""
-    global _parent
-    _parent = os.getppid()
-
-
 def is_stopping() -> bool:
-    return _flag[0] == 1 or (_parent is not None and os.getppid() != _parent)
+    return _flag[0] == 1
 
 
 def forget() -> None:
