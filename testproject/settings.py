@@ -113,7 +113,7 @@ USE_TZ = True
 
 EMAIL = "django.core.mail.backends.console.EmailBackend"
 if django.VERSION >= (6, 1):  # which deprecates the single setting
-    MAILERS = {"default": {"BACKEND": EMAIL}}
+    MAILERS: dict[str, dict[str, Any]] = {"default": {"BACKEND": EMAIL}}
 else:
     EMAIL_BACKEND = EMAIL
 

@@ -94,7 +94,7 @@ class PaymentBehaviour(models.Model):
 
     fail_next = models.PositiveIntegerField(default=0)  # so many calls answer 503
     decline_next = models.PositiveIntegerField(default=0)  # so many new charges are declined
-    slow_seconds = models.FloatField(default=0)  # a new charge is answered so late, after it was booked
+    slow_seconds = models.FloatField(default=0)  # a charge is answered so late, after it was booked
 
     def __str__(self) -> str:
         return f"fail {self.fail_next}, decline {self.decline_next}, {self.slow_seconds} s late"

@@ -41,8 +41,7 @@ def charges(request: HttpRequest) -> HttpResponse:
         idempotency_key=key,
         defaults={"reference": reference, "amount": amount, "charge_id": f"ch_{uuid.uuid4().hex[:16]}"},
     )
-    if is_new:
-        time.sleep(PaymentBehaviour.load().slow_seconds)
+    time.sleep(PaymentBehaviour.load().slow_seconds)
     return JsonResponse({"charge_id": booked.charge_id}, status=201 if is_new else 200)
 
 

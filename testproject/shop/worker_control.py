@@ -29,7 +29,7 @@ def kill_busy(pid: int | None = None) -> str:
         os.kill(holder, signal.SIGKILL)
     except ProcessLookupError:
         raise NothingToKill(f"Process {holder} was gone already.") from None
-    return f"Sent SIGKILL to process {holder}, in the middle of {execution}."
+    return f"Sent SIGKILL to process {holder}, in the middle of {execution}. Watch another one take over."
 
 
 def kill_worker() -> str:
