@@ -1,0 +1,48 @@
+"""A broker with a queue of the test's own, processes on it, and a trace to read."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from kombu import Connection, Exchange, Queue
+
+from django_durable import dispatch
+from testproject.celery import app
+from tests.celery.observing import Trace
+from tests.celery.processes import Fleet
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Trace:
+    return Trace(tmp_path / "trace")
+
+
+@pytest.fixture
+def queue(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Point this process's Celery at the broker and at a queue that nobody else uses."""
+    name = f"durable-test-{uuid4().hex[:12]}"
+    monkeypatch.setenv("CELERY_BROKER_URL", broker_url)
+    monkeypatch.setitem(app.conf, "task_default_queue", name)
+    _forget_celery()
+    yield name
+    monkeypatch.undo()
+    _forget_celery()
+    with Connection(broker_url, connect_timeout=5) as connection:
+        Queue(name, Exchange(name), routing_key=name)(connection.default_channel).delete()
+        Exchange(name)(connection.default_channel).delete()
+
+
+def _forget_celery() -> None:
+    app.__dict__.pop("amqp", None)
+    dispatch.get_dispatcher.cache_clear()
+
+
+@pytest.fixture
+def fleet(transactional_db: None, broker_url: str, queue: str, tmp_path: Path) -> Iterator[Fleet]:
+    """Start workers and beats; whatever happens, they are gone before the database is cleaned."""
+    fleet = Fleet(broker_url, queue, tmp_path)
+    try:
+        yield fleet
+    finally:
+        fleet.kill()

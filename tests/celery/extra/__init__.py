@@ -1,0 +1,1 @@
+"""An app that only some workers have installed."""

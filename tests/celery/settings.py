@@ -1,0 +1,24 @@
+"""Settings of the worker and beat processes that the tests here start; `processes.py` fills the environment."""
+
+import os
+
+from django_durable.beat import beat_schedule
+from testproject.settings import *  # noqa: F403
+from testproject.settings import DATABASES, INSTALLED_APPS
+
+DATABASES["default"]["NAME"] = os.environ["DURABLE_TEST_DATABASE_NAME"]
+INSTALLED_APPS += os.environ["DURABLE_TEST_APPS"].split()
+DURABLE = {"DISPATCHER": os.environ.get("DURABLE_TEST_DISPATCHER", "django_durable.tasks.CeleryDispatcher")}
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "loggers": {"django_durable": {"handlers": ["console"], "level": "INFO"}},
+}
+
+CELERY_TASK_DEFAULT_QUEUE = os.environ["DURABLE_TEST_QUEUE"]
+CELERY_RESULT_BACKEND = None  # nothing here may need one
+CELERY_DB_REUSE_MAX = int(os.environ.get("DURABLE_TEST_DB_REUSE_MAX", "0"))  # tasks per database connection
+if "DURABLE_TEST_PLAIN_BEAT" in os.environ:
+    CELERY_BEAT_SCHEDULER = "celery.beat:PersistentScheduler"
+    CELERY_BEAT_SCHEDULE = beat_schedule()
