@@ -1,4 +1,4 @@
-"""System checks, one small function each. Every id is explained in docs/reference/checks.md."""
+"""System checks, one small function each. Every id is explained in docs/reference.md."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def check_sqlite(app_configs: object = None, **_: Any) -> Messages:
 @checks.register("durable")
 def check_celery(app_configs: object = None, **_: Any) -> Messages:
     """W009: pickle in accept_content. W010: no tick anywhere."""
-    if conf.get_settings().dispatcher != conf.Settings().dispatcher:
+    if _settings().dispatcher != conf.Settings().dispatcher:
         return []
     from celery import current_app
 
@@ -188,11 +188,16 @@ def check_live_executions(app_configs: object = None, databases: Sequence[str] |
     ]
 
 
-def _alias() -> str:
+def _settings() -> conf.Settings:
+    """The project's, or the defaults while E001 or E002 says what is wrong with them."""
     try:
-        return conf.get_settings().database
+        return conf.get_settings()
     except (ConfigurationError, TypeError):
-        return "default"
+        return conf.Settings()
+
+
+def _alias() -> str:
+    return _settings().database
 
 
 def _is_ours(databases: Sequence[str] | None) -> bool:

@@ -29,7 +29,6 @@ from django_durable.engine import inbox, payloads, snapshot, transitions
 from django_durable.engine.worker import known_queues
 from django_durable.exceptions import (
     ExecutionCancelledError,
-    ExecutionClosedError,
     ExecutionConflict,
     ExecutionFailedError,
     ExecutionNotFoundError,
@@ -126,7 +125,7 @@ def _new_execution(
     given = {"args": list(args), "kwargs": kwargs}
     subject_type, subject_id = _subject(options.subject)
     timeout = options.timeout_seconds or definition.timeout_seconds
-    plain = codec.encode(given, limit_bytes=get_settings().payload_limit_bytes)
+    plain = codec.encode(given, path="input", limit_bytes=get_settings().payload_limit_bytes)
     execution = Execution(
         workflow=definition.name,
         version=definition.version,
@@ -218,8 +217,7 @@ def cancel(execution: Target, *, reason: str = "", actor: object = "", using: st
     The workflow sees ``Cancelled`` there and may clean up. Asking again keeps the first reason.
     Raises ExecutionNotFoundError, ExecutionClosedError. Transaction: the caller's.
     """
-    if not transitions.request_cancel(_id_of(execution), using=_alias(using), actor=_actor(actor), reason=reason):
-        raise _refusal(_id_of(execution), _alias(using))
+    transitions.request_cancel(_id_of(execution), using=_alias(using), actor=_actor(actor), reason=reason)
 
 
 def terminate(execution: Target, *, reason: str = "", actor: object = "", using: str | None = None) -> None:
@@ -227,8 +225,7 @@ def terminate(execution: Target, *, reason: str = "", actor: object = "", using:
 
     Raises ExecutionNotFoundError, ExecutionClosedError. Transaction: the caller's.
     """
-    if not transitions.terminate(_id_of(execution), using=_alias(using), actor=_actor(actor), reason=reason):
-        raise _refusal(_id_of(execution), _alias(using))
+    transitions.terminate(_id_of(execution), using=_alias(using), actor=_actor(actor), reason=reason)
 
 
 # -- reading -------------------------------------------------------------------------------------------
@@ -315,11 +312,6 @@ def _result_of(execution: Execution) -> Any:
         raise failed(execution.id, message=execution.cancel_reason)
     error = payloads.load_error(execution.error)
     raise failed(execution.id, execution.error_type or error.type_name, error.message, error.traceback_text or "")
-
-
-def _refusal(execution_id: UUID, using: str) -> ExecutionNotFoundError | ExecutionClosedError:
-    status = Execution.objects.using(using).filter(pk=execution_id).values_list("status", flat=True).first()
-    return ExecutionNotFoundError(execution_id) if status is None else ExecutionClosedError(execution_id, status)
 
 
 def _alias(using: str | None) -> str:

@@ -13,8 +13,8 @@ from django_durable.clock import DatabaseNow
 from django_durable.engine import payloads
 from django_durable.engine.history import PendingSignal
 from django_durable.engine.matching import Call, Matcher
-from django_durable.exceptions import ExecutionClosedError, ExecutionNotFoundError
-from django_durable.models import Execution, Kind, Signal, Status, StepStatus, Timer
+from django_durable.engine.refusals import not_open
+from django_durable.models import Kind, Signal, Status, StepStatus, Timer
 
 
 def wait(matcher: Matcher, name: str, timeout_seconds: float | None, default: Any) -> Any:
@@ -71,7 +71,7 @@ def accept(execution_id: UUID, name: str, payload: str, *, signal_id: str | None
         if not timers.bump():
             if signal_id is not None and _was_accepted(execution_id, signal_id, using):
                 return False
-            raise _refusal(execution_id, using)
+            raise not_open(execution_id, using=using)
         seq, queue = timers.values_list("wake_seq", "queue").get()
         accepted = _insert_once(
             using, execution_id=execution_id, name=name, payload=payload, seq=seq, signal_id=signal_id
@@ -95,10 +95,3 @@ def _insert_once(using: str, **values: Any) -> bool:
 
 def _was_accepted(execution_id: UUID, signal_id: str, using: str) -> bool:
     return Signal.objects.using(using).filter(execution_id=execution_id, signal_id=signal_id).exists()
-
-
-def _refusal(execution_id: UUID, using: str) -> ExecutionNotFoundError | ExecutionClosedError:
-    status = Execution.objects.using(using).filter(pk=execution_id).values_list("status", flat=True).first()
-    if status is None:
-        return ExecutionNotFoundError(execution_id)
-    return ExecutionClosedError(execution_id, status)

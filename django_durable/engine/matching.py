@@ -7,6 +7,7 @@ Nothing new runs before the call was matched. Whatever ends a pass leaves the wo
 from __future__ import annotations
 
 import random
+import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable
@@ -99,6 +100,8 @@ class Matcher:
         name: without its number; repeats are numbered here, in the order of the calls.
         """
         if self.leaving is not None:
+            if self._is_unwinding():  # a `finally` on the way out: its turn comes when the waiting is over
+                raise self.leaving
             raise SwallowedControlFlowError(f"Suspend ({self.leaving})")
         inside = running_step.get(None)
         if inside is not None and inside.execution_id == self.execution_id:
@@ -118,6 +121,12 @@ class Matcher:
         elif recorded is None or recorded.status != StepStatus.STARTED:  # that one's outcome must be told first
             self.interrupt_if_due(call)
         return call
+
+    def _is_unwinding(self) -> bool:
+        error = sys.exception()
+        while error is not None and error is not self.leaving:
+            error = error.__context__
+        return error is not None
 
     def _raise_if_interrupted(self, recorded: Checkpoint) -> None:
         interruption = INTERRUPTIONS.get(recorded.status)
@@ -181,8 +190,8 @@ class Matcher:
 
     @property
     def is_replaying(self) -> bool:
-        """Whether the next durable call is already recorded."""
-        return self.cursor < len(self.history) and self.history[self.cursor].is_settled
+        """Whether the next durable call is already recorded, be it open: an earlier pass came this far."""
+        return self.cursor < len(self.history)
 
 
 def describe(kind: str, name: str) -> str:

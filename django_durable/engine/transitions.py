@@ -30,6 +30,7 @@ from django_durable.engine import claims
 from django_durable.engine.claims import Claim
 from django_durable.engine.journal import fence, insert_checkpoint_of, update_checkpoint
 from django_durable.engine.outcomes import Park
+from django_durable.engine.refusals import not_open
 from django_durable.exceptions import LeaseLostError
 from django_durable.models import AuditEntry, Execution, Status, StuckReason, Timer
 
@@ -144,12 +145,15 @@ def refuse(claim: Claim, execution: Execution) -> None:
             _tell(claim, execution, signals.execution_stuck, reason=StuckReason.NO_WORKER, detail=detail)
 
 
-def request_cancel(execution_id: UUID, *, using: str, actor: str, reason: str) -> bool:
-    """Ask it to stop at its next durable call; False: it is not open. The first reason is kept."""
+def request_cancel(execution_id: UUID, *, using: str, actor: str, reason: str) -> None:
+    """Ask it to stop at its next durable call. The first reason is kept.
+
+    Raises ExecutionNotFoundError, ExecutionClosedError.
+    """
     with transaction.atomic(using=using):
         timers = Timer.objects.using(using).filter(pk=execution_id)
         if not timers.bump():
-            return False
+            raise not_open(execution_id, using=using)
         executions = Execution.objects.using(using).filter(pk=execution_id)
         before = executions.values("status", "cancel_requested_at").get()
         if before["cancel_requested_at"] is None:
@@ -169,14 +173,16 @@ def request_cancel(execution_id: UUID, *, using: str, actor: str, reason: str) -
                 before=_plain(before),
             )
         dispatch.wake(execution_id, queue=timers.values_list("queue", flat=True).get(), using=using)
-    return True
 
 
-def terminate(execution_id: UUID, *, using: str, actor: str, reason: str) -> bool:
-    """End it now, whatever it is doing: a worker on it can record nothing more. False: it is not open."""
+def terminate(execution_id: UUID, *, using: str, actor: str, reason: str) -> None:
+    """End it now, whatever it is doing: a worker on it can record nothing more.
+
+    Raises ExecutionNotFoundError, ExecutionClosedError.
+    """
     with transaction.atomic(using=using):
         if not Timer.objects.using(using).filter(pk=execution_id)._raw_delete(using=using):
-            return False
+            raise not_open(execution_id, using=using)
         executions = Execution.objects.using(using).filter(pk=execution_id)
         before = executions.values("status", "workflow").get()
         now = DatabaseNow()
@@ -197,7 +203,6 @@ def terminate(execution_id: UUID, *, using: str, actor: str, reason: str) -> boo
             workflow=before["workflow"],
             status=Status.TERMINATED,
         )
-    return True
 
 
 def audit(
