@@ -16,5 +16,5 @@ class DjangoDurableConfig(AppConfig):
         # Models are importable only now.
         from django_durable import beat, checks, client  # noqa: F401
 
-        post_migrate.connect(beat.ensure_periodic_task, dispatch_uid="django_durable.beat")
+        post_migrate.connect(beat.ensure_periodic_task, sender=self, dispatch_uid="django_durable.beat")
         autodiscover_modules("workflows")

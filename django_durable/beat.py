@@ -9,13 +9,11 @@ With django-celery-beat nothing is to be done: ``migrate`` makes the entry and i
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django.apps import apps
-from django.db import router
-
-from django_durable.conf import get_settings
+from django.db import connections, router
+from django.db.models import Model
 
 TICK_SECONDS = 1.0
 TASK = "django_durable.tick"
@@ -43,14 +41,21 @@ def ensure_periodic_task(*, using: str, **_: object) -> None:
         return
     task_model = apps.get_model("django_celery_beat", "PeriodicTask")
     interval_model = apps.get_model("django_celery_beat", "IntervalSchedule")
-    if not router.allow_migrate_model(using, task_model) or task_model.objects.using(using).filter(task=TASK).exists():
+    if not router.allow_migrate_model(using, task_model) or not _has_table(task_model, using):
         return
-    interval, _created = interval_model.objects.using(using).get_or_create(every=1, period="seconds")
+    if task_model.objects.using(using).filter(task=TASK).exists():
+        return
+    every_second = {"every": 1, "period": "seconds"}  # not unique there, so get_or_create could fail
+    intervals = interval_model.objects.using(using)
     task_model.objects.using(using).create(
         name=ENTRY,
         task=TASK,
-        interval=interval,
-        args=json.dumps([get_settings().database]),
+        interval=intervals.filter(**every_second).first() or intervals.create(**every_second),
         expire_seconds=int(10 * TICK_SECONDS),
         description="Wakes due executions. Without it nothing that waits goes on by itself.",
     )
+
+
+def _has_table(model: type[Model], using: str) -> bool:
+    """No: only some apps were migrated, or those of the other one come later."""
+    return model._meta.db_table in connections[using].introspection.table_names()

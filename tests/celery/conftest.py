@@ -1,6 +1,6 @@
 """A broker with a queue of the test's own, processes on it, and a trace to read."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,15 +19,25 @@ def trace(tmp_path: Path) -> Trace:
 
 
 @pytest.fixture
-def queue(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Point this process's Celery at the broker and at a queue that nobody else uses."""
-    name = f"durable-test-{uuid4().hex[:12]}"
-    monkeypatch.setenv("CELERY_BROKER_URL", broker_url)
-    monkeypatch.setitem(app.conf, "task_default_queue", name)
-    _forget_celery()
-    yield name
+def use_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
+    """Point this process's Celery at a broker, and at a queue that nobody else uses; its name is returned."""
+
+    def use(url: str) -> str:
+        name = f"durable-test-{uuid4().hex[:12]}"
+        monkeypatch.setenv("CELERY_BROKER_URL", url)
+        monkeypatch.setitem(app.conf, "task_default_queue", name)
+        _forget_celery()
+        return name
+
+    yield use
     monkeypatch.undo()
     _forget_celery()
+
+
+@pytest.fixture
+def queue(broker_url: str, use_broker: Callable[[str], str]) -> Iterator[str]:
+    name = use_broker(broker_url)
+    yield name
     with Connection(broker_url, connect_timeout=5) as connection:
         Queue(name, Exchange(name), routing_key=name)(connection.default_channel).delete()
         Exchange(name)(connection.default_channel).delete()
