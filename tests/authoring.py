@@ -1,0 +1,52 @@
+"""What tests of authored workflows share: a registry that forgets, code that is deployed anew, a worker that dies."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from django_durable import Context, workflow
+from django_durable.definitions import registry
+from django_durable.models import AuditEntry, Execution, Schedule, ScheduleTick, Signal, Step, Timer
+
+TABLES = (AuditEntry, Execution, Schedule, ScheduleTick, Signal, Step, Timer)
+NO_BROKER = {"DISPATCHER": "django_durable.dispatch.NullDispatcher"}
+
+
+@pytest.fixture(autouse=True)
+def isolated_registry() -> Iterator[None]:
+    """Forget after each test what it registered."""
+    with registry.isolated():
+        yield
+
+
+@pytest.fixture
+def polling(settings: Any) -> None:
+    """Send no hints: the test claims what is due itself."""
+    settings.DURABLE = NO_BROKER
+
+
+class Killed(BaseException):
+    """A worker's sudden death: nothing after the line that raises it is recorded, and its lease stays."""
+
+
+class Deployed:
+    """One registered workflow whose code a test replaces, as a deploy does."""
+
+    def __init__(self, name: str, code: Callable[..., Any]) -> None:
+        self.code = code
+
+        @workflow(name)
+        def current(ctx: Context, *args: Any) -> Any:
+            return self.code(ctx, *args)
+
+        self.workflow = current
+
+
+def rows() -> dict[str, int]:
+    """How many rows each of our tables has."""
+    return {model.__name__: model.objects.count() for model in TABLES}
+
+
+def no_op(*args: Any, **kwargs: Any) -> None:
+    """A step body that does nothing."""
