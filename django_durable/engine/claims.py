@@ -134,10 +134,10 @@ def refuse(claim: Claim) -> bool:
     since = claim.refused_since or claim.now()
     waited = (claim.now() - since).total_seconds()
     pause = timedelta(seconds=min(max(waited, 1.0), LONGEST_BACKOFF_SECONDS))
-    claim.timers().update(
+    given = claim.timers().update(
         token=None, holder="", due_at=DatabaseNow() + pause, claims=F("claims") - 1, refused_since=since
     )
-    return waited >= REFUSED_LONG_SECONDS
+    return bool(given) and waited >= REFUSED_LONG_SECONDS
 
 
 def release_dead(*, using: str) -> int:

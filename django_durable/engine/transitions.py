@@ -137,12 +137,13 @@ def stick(claim: Claim, execution: Execution, reason: StuckReason, *, error: str
 
 def refuse(claim: Claim, execution: Execution) -> None:
     """No code for it here: leave it for a worker that has it, and say so once that has taken long."""
-    if claims.refuse(claim) and execution.status != Status.STUCK:
+    with transaction.atomic(using=claim.using):  # given back, it may be run to its end by a worker that has the code
+        if not claims.refuse(claim) or execution.status == Status.STUCK:
+            return
         detail = f"a worker with {execution.workflow} version {execution.version}"
-        with transaction.atomic(using=claim.using):
-            _set(claim, execution, status=Status.STUCK, stuck_reason=StuckReason.NO_WORKER, waiting_for=detail)
-            audit(claim.using, execution.id, kind="stuck_no_worker_for", before={"status": execution.status})
-            _tell(claim, execution, signals.execution_stuck, reason=StuckReason.NO_WORKER, detail=detail)
+        _set(claim, execution, status=Status.STUCK, stuck_reason=StuckReason.NO_WORKER, waiting_for=detail)
+        audit(claim.using, execution.id, kind="stuck_no_worker_for", before={"status": execution.status})
+        _tell(claim, execution, signals.execution_stuck, reason=StuckReason.NO_WORKER, detail=detail)
 
 
 def request_cancel(execution_id: UUID, *, using: str, actor: str, reason: str) -> None:

@@ -1,0 +1,14 @@
+"""The worker, or the caller, dies between any two database calls; the execution still ends once, and right.
+
+The invariants that ``tests.invariants.check`` names by number:
+
+I1  every accepted start has exactly one execution, the same key the same one; a rolled-back start has none
+I2  every execution is closed, or parked on a wait that can still end, or stuck with a reason; no lease outlives its end
+I3  one end per execution, told once by the audit trail
+I4  one checkpoint per execution and name, positions without gaps; every replay sees the first run's value
+I5  atomic effects: exactly one per completed step, none for any other
+I6  ordinary effects: at least one per completed step, at most its attempts plus what was interrupted; at-most-once
+    steps at most one; one idempotency key per step
+I8  every accepted signal is kept, consumed at most once, by name in the order of acceptance
+I9  no timer fires early, by the database's clock
+"""

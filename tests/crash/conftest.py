@@ -1,0 +1,57 @@
+"""Counts the crash points of the whole run and prints the sum under the results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
+from django_durable.engine import advance, heartbeat
+from tests.crash.sweep import POINTS, Sweep
+from tests.ledger_app.ledger import VARIABLE
+
+
+@pytest.fixture
+def sweep(settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog, transactional_db: None) -> Iterator[Sweep]:
+    """A sweep over real commits, without a broker, in a process that has one thread when it forks."""
+    settings.DURABLE = {"DISPATCHER": "django_durable.dispatch.NullDispatcher"}
+    # Every wait parks, also a back-off of milliseconds: more places to die.
+    monkeypatch.setattr(advance, "SHORT_WAIT_SECONDS", 0.0)
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "ledger"))
+    with mock.patch.object(heartbeat, "keep", _no_thread), caplog.at_level("CRITICAL", logger="django_durable"):
+        connection_created.connect(_trust_the_page_cache)
+        try:
+            yield Sweep(tmp_path)
+        finally:
+            connection_created.disconnect(_trust_the_page_cache)
+
+
+def _trust_the_page_cache(connection: BaseDatabaseWrapper, **_: object) -> None:
+    """What a process handed to the operating system outlives that process; only a power cut needs the disk."""
+    if connection.vendor == "sqlite":
+        connection.connection.execute("PRAGMA synchronous = OFF")
+
+
+class _no_thread:  # noqa: N801
+    """The heartbeat's thread must not be copied into a child half-way through; no lease ends during these runs."""
+
+    def __init__(self, claim: object) -> None:
+        pass
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if POINTS:
+        terminalreporter.section("crash points")
+        for name, count in sorted(POINTS.items()):
+            terminalreporter.line(f"{count:6} {name}")
+        terminalreporter.line(f"{sum(POINTS.values()):6} in {len(POINTS)} sweeps, each recovered and checked")

@@ -1,0 +1,247 @@
+"""The sweep: play a scenario once for every database call and die there, then recover and look."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal
+from uuid import UUID
+
+from django.db import connection, connections
+
+from django_durable import client
+from django_durable.clock import DatabaseNow
+from django_durable.definitions import WorkflowDefinition
+from django_durable.engine import claims, worker
+from django_durable.exceptions import ExecutionClosedError
+from django_durable.models import Execution, Timer
+from django_durable.testing.faults import CRASHED, DatabaseCalls, watch_database
+from tests.invariants import check
+from tests.ledger_app.ledger import VARIABLE, Ledger
+
+POINTS: Counter[str] = Counter()  # by test, for the summary
+PATIENCE_SECONDS = 15.0
+MOST_FINDINGS = 10  # enough to see a pattern
+USING = "default"
+When = Literal["before", "after"]
+_numbers = count(1)
+
+
+class RolledBack(Exception):
+    """Raised by a caller to undo its transaction."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """A small story: acts of a caller and of a worker, and how it may end.
+
+    caller acts must be harmless to repeat, as a caller that got no answer repeats them. ends: (status, result)
+    pairs; a crash may choose between several, like the two answers of an at-most-once step.
+    """
+
+    name: str
+    workflow: WorkflowDefinition[..., Any]
+    args: tuple[Any, ...] = ()
+    timeout: float | None = None
+    acts: tuple[Callable[[Play], None], ...]
+    ends: tuple[tuple[str, Any], ...]
+    at_least: int  # crash points; fewer means that the sweep no longer reaches what it was made for
+
+
+@dataclass
+class Play:
+    """One performance of a scenario, with an execution and a ledger of its own."""
+
+    scenario: Scenario
+    ledger: Ledger
+    key: str = field(default_factory=lambda: f"play-{os.getpid()}-{next(_numbers)}")
+
+    @property
+    def execution_id(self) -> UUID | None:
+        found = Execution.objects.filter(workflow=self.scenario.workflow.name, key=self.key)
+        return found.values_list("pk", flat=True).first()
+
+    def start(self) -> None:
+        options = {"key": self.key, "timeout": self.scenario.timeout}
+        started = self.scenario.workflow.using(**options).start(*self.scenario.args)
+        self.ledger.started(started.id, workflow=self.scenario.workflow.name, key=self.key)
+
+    def send(self, name: str, payload: object, signal_id: str) -> None:
+        execution_id = self.execution_id
+        try:
+            client.signal(execution_id, name, payload, signal_id=signal_id)
+        except ExecutionClosedError:
+            return
+        self.ledger.sent(execution_id, name, signal_id)
+
+    # -- the worker's side -------------------------------------------------------------------------
+
+    def work(self) -> None:
+        """One turn of a worker."""
+        worker.drain("default", using=USING)
+
+    def timer(self) -> tuple[bool, bool] | None:
+        """(due by the database's clock, will be due without news), or None when there is no timer any more."""
+        row = Timer.objects.filter(execution=self.execution_id).values_list("due_at", DatabaseNow()).first()
+        return row and (row[0] is not None and row[0] <= row[1], row[0] is not None)
+
+    def await_due(self) -> None:
+        """What the tick does, until there is something to run: the dead give back what they held; bounded."""
+        claims.release_dead(using=USING)
+        ends_at = time.monotonic() + PATIENCE_SECONDS
+        while (timer := self.timer()) is not None and timer[1] and not timer[0]:
+            assert time.monotonic() < ends_at, f"{self.key}: its timer is too far away"
+            time.sleep(0.002)
+
+    def perform(self, *acts: Callable[[Play], None]) -> None:
+        for act in acts:
+            if act is work:
+                self.await_due()
+            act(self)
+
+    def finish(self) -> None:
+        """Work until the execution has ended or only news can help; bounded."""
+        ends_at = time.monotonic() + PATIENCE_SECONDS
+        while (timer := self.timer()) is not None and timer[1]:
+            assert time.monotonic() < ends_at, f"{self.key}: still open"
+            self.await_due()
+            self.work()
+
+
+def work(play: Play) -> None:
+    """The worker's act."""
+    play.work()
+
+
+class Sweep:
+    """Plays scenarios with a death at every database call of every act."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._plays = count()
+
+    def run(self, scenario: Scenario) -> int:
+        """Returns the number of crash points. Raises AssertionError with every finding and where it died."""
+        self._rehearse(scenario)
+        findings: list[str] = []
+        points = 0
+        for index in range(len(scenario.acts)):
+            calls = self._count(scenario, index)
+            for at in range(1, len(calls) + 1):
+                for when in ("before", "after"):
+                    where = f"{scenario.name}, act {index} ({_named(scenario.acts[index])}), {when} call {at}"
+                    found = self._crash(scenario, index, at, when)
+                    points += found is not None
+                    findings += [f"{where} {calls[at - 1]!r}: {text}" for text in found or ()]
+                    assert len(findings) < MOST_FINDINGS, "\n".join(findings)
+        POINTS[scenario.name] = points
+        assert not findings, "\n".join(findings)
+        return points
+
+    def _play(self, scenario: Scenario) -> Play:
+        ledger = Ledger(self._folder / f"ledger-{next(self._plays)}")
+        os.environ[VARIABLE] = str(ledger.path)
+        return Play(scenario, ledger)
+
+    def _rehearse(self, scenario: Scenario) -> None:
+        """Without any fault the story must end right; else the sweep would only repeat one finding."""
+        play = self._play(scenario)
+        play.perform(*scenario.acts)
+        play.finish()
+        assert self._judge(play) == []
+
+    def _count(self, scenario: Scenario, index: int) -> list[str]:
+        play = self._prepare(scenario, index)
+        calls, status = _in_child(lambda calls: scenario.acts[index](play), DatabaseCalls())
+        assert status == 0, f"{scenario.name}: act {index} failed without a fault:\n{calls}"
+        play.perform(*scenario.acts[index + 1 :])
+        play.finish()
+        return calls
+
+    def _prepare(self, scenario: Scenario, index: int) -> Play:
+        play = self._play(scenario)
+        play.perform(*scenario.acts[:index])
+        if scenario.acts[index] is work:
+            play.await_due()
+        return play
+
+    def _crash(self, scenario: Scenario, index: int, at: int, when: When) -> list[str] | None:
+        """The findings; None when the act ended before it came to that call, as a slow machine may let it."""
+        play, act = self._prepare(scenario, index), scenario.acts[index]
+        seen, status = _in_child(lambda _: act(play), DatabaseCalls(at=at, when=when))
+        if status == 0:
+            return None
+        if status != CRASHED:
+            return [f"the process ended with {status} instead of dying: {seen}"]
+        execution_id = play.execution_id
+        if execution_id is not None:
+            play.ledger.interrupted(execution_id)
+        try:
+            # News may come before anybody has noticed the death, or after; the two halves of the sweep differ.
+            if act is work and at % 2:
+                self._recover(play)
+            if act is not work:
+                act(play)  # the caller got no answer, and asks again
+            play.perform(*scenario.acts[index + 1 :])
+            play.finish()
+        except Exception:
+            return [f"recovery failed: {traceback.format_exc()}"]
+        return self._judge(play)
+
+    def _recover(self, play: Play) -> None:
+        claims.release_dead(using=USING)
+        held = Timer.objects.filter(execution=play.execution_id).leased().exists()
+        assert not held, "the lease of a dead process was not returned at once"
+        play.work()
+
+    def _judge(self, play: Play) -> list[str]:
+        execution_id = play.execution_id
+        if execution_id is None:
+            return [] if play.scenario.ends == () else ["no execution"]
+        execution = client.get(execution_id)
+        result = client.result(execution) if execution.status == "completed" else None
+        end = (execution.status, result)
+        wrong = [] if end in play.scenario.ends else [f"ended as {end}, not as one of {play.scenario.ends}"]
+        return wrong + check(USING, play.ledger, only=[execution_id])
+
+
+def _named(act: Callable[..., Any]) -> str:
+    return getattr(act, "__name__", "act")
+
+
+def _in_child(act: Callable[[DatabaseCalls], None], calls: DatabaseCalls) -> tuple[list[str], int]:
+    """Run an act in a process of its own; returns the calls it made (or its traceback) and its exit status."""
+    connections.close_all()
+    gc.freeze()  # a collection in the child would copy every page that it shares
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _be_the_child(act, calls, write)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        told = pipe.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return (json.loads(told) if told else []), status
+
+
+def _be_the_child(act: Callable[[DatabaseCalls], None], calls: DatabaseCalls, write: int) -> None:
+    """Never returns: pytest must not go on twice."""
+    status = 1
+    try:
+        connection.ensure_connection()  # opening it is not part of the story
+        with watch_database(calls):
+            act(calls)
+        os.write(write, json.dumps(calls.seen).encode())
+        status = 0
+    except BaseException:
+        os.write(write, json.dumps(traceback.format_exc().splitlines()[-12:]).encode())
+    finally:
+        os._exit(status)

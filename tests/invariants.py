@@ -1,0 +1,261 @@
+"""One checker for the promises, used after every test that crashes or races the engine.
+
+Two witnesses that do not trust each other: the engine's tables, and the ledger (``tests.ledger_app``). The numbers
+are those of the invariants in ``tests/crash/__init__.py``. Call it when the work is done or rests, not in the middle.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django_durable.clock import DatabaseNow
+from django_durable.engine import holders
+from django_durable.models import CLOSED, SETTLED, AuditEntry, Execution, Kind, Signal, Status, Step, StepStatus, Timer
+from tests.ledger_app.ledger import Ledger
+from tests.ledger_app.models import LedgerRow
+from tests.ledger_app.programs import WITNESSED
+
+GRACE = timedelta(seconds=2)  # how long something may be due before somebody must have taken it
+
+
+def check(using: str, ledger: Ledger, *, only: Collection[UUID] | None = None) -> list[str]:
+    """Name every violated invariant; an empty list is what a test asserts. only: these executions and their lines."""
+    executions = Execution.objects.using(using).select_related("timer")
+    if only is not None:
+        executions = executions.filter(pk__in=only)
+    found = [f"I1 {text}" for text in _starts(using, ledger)]
+    told = _Told(ledger)
+    for execution in executions:
+        case = _Case.load(using, execution, told)
+        for number, invariant in _INVARIANTS:
+            found += [f"{number} {execution.workflow} {execution.id}: {text}" for text in invariant(case)]
+    return found
+
+
+class _Told:
+    """The ledger, read once and grouped."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.effects = _grouped(ledger.lines("effect"))
+        self.seen = _grouped(ledger.lines("seen"))
+        self.sent = _grouped(ledger.lines("sent"))
+        self.interruptions = ledger.interruptions()
+
+
+def _grouped(lines: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    groups = defaultdict(list)
+    for line in lines:
+        groups[line["execution"]].append(line)
+    return groups
+
+
+@dataclass
+class _Case:
+    """Everything both witnesses say about one execution."""
+
+    execution: Execution
+    now: datetime
+    timer: Timer | None
+    steps: list[Step]
+    signals: list[Signal]
+    audit: list[str]
+    rows: Counter[str]
+    effects: list[dict[str, Any]]
+    seen: list[dict[str, Any]]
+    sent: list[dict[str, Any]]
+    interruptions: int
+
+    @classmethod
+    def load(cls, using: str, execution: Execution, told: _Told) -> _Case:
+        about = str(execution.id)
+        mine = {"execution_id": execution.id}
+        now = Execution.objects.using(using).filter(pk=execution.pk).values_list(DatabaseNow(), flat=True).get()
+        return cls(
+            execution,
+            now,
+            Timer.objects.using(using).filter(**mine).first(),
+            list(Step.objects.using(using).history(execution.id)),
+            list(Signal.objects.using(using).filter(**mine).order_by("seq")),
+            list(AuditEntry.objects.using(using).filter(**mine).values_list("kind", flat=True)),
+            Counter(LedgerRow.objects.using(using).filter(**mine).values_list("step", flat=True)),
+            told.effects[about],
+            told.seen[about],
+            told.sent[about],
+            told.interruptions[about] + told.interruptions[None],
+        )
+
+
+# -- one function per invariant ------------------------------------------------------------------------
+
+
+def _starts(using: str, ledger: Ledger) -> Iterator[str]:
+    """Every accepted start has its execution, one per key; a rolled-back one has none."""
+    executions = Execution.objects.using(using)
+    for line in ledger.lines("started"):
+        ids = [
+            str(pk) for pk in executions.filter(workflow=line["workflow"], key=line["key"]).values_list("pk", flat=True)
+        ]
+        if ids != [line["execution"]]:
+            yield f"start of key {line['key']!r} returned {line['execution']}, the table has {ids}"
+    for line in ledger.lines("never_started"):
+        if executions.filter(workflow=line["workflow"], key=line["key"]).exists():
+            yield f"key {line['key']!r} was rolled back and exists"
+
+
+def _rests(case: _Case) -> Iterator[str]:
+    """Closed, or parked on something that can still happen, or stuck with a reason."""
+    execution, timer = case.execution, case.timer
+    if execution.is_closed != (timer is None):
+        yield f"is {execution.status} and its timer {'is missing' if timer is None else 'exists'}"
+    if execution.status in {Status.COMPLETED, Status.FAILED}:
+        open_steps = [step.name for step in case.steps if step.status not in SETTLED]
+        if open_steps:
+            yield f"is {execution.status} with open checkpoints {open_steps}"
+    if timer is None:
+        return
+    if timer.token is not None:
+        if timer.due_at <= case.now - GRACE:
+            yield "is running under a lease that has run out"
+        elif holders.is_dead(timer.holder):
+            yield f"is held by {timer.holder}, which is dead"
+    elif timer.due_at is None and not timer.held:
+        yield from _waits_in_vain(case)
+    elif timer.due_at is not None and timer.due_at <= case.now - GRACE:
+        yield f"has been due since {timer.due_at} and nobody took it"
+    if timer.held and execution.status != Status.STUCK:
+        yield f"is set aside and {execution.status}"
+
+
+def _waits_in_vain(case: _Case) -> Iterator[str]:
+    waits = [step for step in case.steps if step.kind == Kind.WAIT and step.status == StepStatus.WAITING]
+    if not waits:
+        yield "waits for news and no wait is recorded"
+    for wait in waits:
+        if any(signal.name == wait.target and not signal.consumed_by for signal in case.signals):
+            yield f"waits for {wait.target!r}, which has come: a lost wake-up"
+
+
+def _ends_once(case: _Case) -> Iterator[str]:
+    ends = [kind for kind in case.audit if kind in CLOSED]
+    wanted = [case.execution.status] if case.execution.is_closed else []
+    if ends != wanted:
+        yield f"is {case.execution.status}, the audit trail tells the ends {ends}"
+
+
+def _checkpoints(case: _Case) -> Iterator[str]:
+    """One per name, positions without gaps, and one value for the first run and every replay."""
+    positions = [step.position for step in case.steps]
+    if positions != list(range(len(positions))):
+        yield f"has checkpoints at {positions}"
+    for name, count in Counter(step.name for step in case.steps).items():
+        if count > 1:
+            yield f"has {count} checkpoints named {name!r}"
+    values = defaultdict(set)
+    for line in case.seen:
+        values[line["name"]].add(line["value"])
+    for name, different in values.items():
+        if len(different) > 1:
+            yield f"saw different values of {name!r}: {sorted(different)}"
+
+
+def _atomic_effects(case: _Case) -> Iterator[str]:
+    completed = Counter(
+        step.name for step in _witnessed(case) if WITNESSED[step.target].atomic and step.status == StepStatus.COMPLETED
+    )
+    if case.rows != completed:
+        yield f"has atomic effects {dict(case.rows)}, its completed atomic steps are {sorted(completed)}"
+
+
+def _ordinary_effects(case: _Case) -> Iterator[str]:
+    runs = Counter(line["step"] for line in case.effects)
+    recorded = {step.name: step for step in _witnessed(case)}
+    for name in runs.keys() | recorded.keys():
+        step = recorded.get(name)
+        definition = WITNESSED[step.target] if step else None
+        if definition is not None and definition.atomic:
+            continue
+        if definition is not None and definition.at_most_once and runs[name] > 1:
+            yield f"ran the at-most-once step {name!r} {runs[name]} times"
+        if step is not None and step.status == StepStatus.COMPLETED and not runs[name]:
+            yield f"recorded {name!r} as completed, and it never ran"
+        if definition is not None and step.attempts > (definition.retry.max_attempts or step.attempts):
+            yield f"made {step.attempts} attempts of {name!r}"
+        allowed = (step.attempts if step else 0) + case.interruptions
+        if runs[name] > allowed:
+            yield f"ran {name!r} {runs[name]} times, {allowed} are explained by attempts and interruptions"
+
+
+def _witnessed(case: _Case) -> list[Step]:
+    return [step for step in case.steps if step.kind == Kind.STEP and step.target in WITNESSED]
+
+
+def _idempotency_keys(case: _Case) -> Iterator[str]:
+    steps = defaultdict(set)
+    for line in case.effects:
+        steps[line["key"]].add(line["step"])
+    names = Counter(name for shared in steps.values() for name in shared)
+    for name, count in names.items():
+        if count > 1:
+            yield f"gave {name!r} {count} different idempotency keys"
+    for shared in steps.values():
+        if len(shared) > 1:
+            yield f"gave {sorted(shared)} one idempotency key"
+
+
+def _signals(case: _Case) -> Iterator[str]:
+    """Each accepted one is kept, consumed at most once, by name in the order of acceptance."""
+    accepted = Counter((line["name"], line["signal_id"]) for line in case.sent)
+    kept = Counter((signal.name, signal.signal_id) for signal in case.signals)
+    for lost in accepted.keys() - kept.keys():
+        yield f"accepted the signal {lost} and lost it"
+    waits = {step.name: step for step in case.steps if step.kind == Kind.WAIT}
+    consumers = Counter(signal.consumed_by for signal in case.signals if signal.consumed_by)
+    for consumer, count in consumers.items():
+        if count > 1 or consumer not in waits or waits[consumer].status != StepStatus.COMPLETED:
+            yield f"{count} signals say they were consumed by {consumer!r}"
+    for name in {signal.name for signal in case.signals}:
+        yield from _order(name, [signal for signal in case.signals if signal.name == name], waits)
+    for wait in waits.values():
+        if wait.result is not None and not consumers[wait.name]:
+            yield f"{wait.name!r} has a payload that no signal brought"
+
+
+def _order(name: str, signals: list[Signal], waits: dict[str, Step]) -> Iterator[str]:
+    consumed = [signal for signal in signals if signal.consumed_by]
+    if consumed != signals[: len(consumed)]:
+        yield f"a later {name!r} was consumed before an earlier one"
+    taken_by = [waits[signal.consumed_by] for signal in consumed if signal.consumed_by in waits]
+    if sorted(taken_by, key=lambda wait: wait.position) != taken_by:
+        yield f"{name!r} was not consumed in the order of acceptance"
+    for signal, wait in zip(consumed, taken_by, strict=False):
+        if signal.payload != wait.result:
+            yield f"{wait.name!r} holds another payload than the signal that it consumed"
+
+
+def _timers(case: _Case) -> Iterator[str]:
+    for step in case.steps:
+        timed_out = step.kind == Kind.WAIT and step.result is None
+        if step.status == StepStatus.COMPLETED and (step.kind == Kind.SLEEP or timed_out):
+            if step.due_at is None:
+                yield f"{step.name!r} ended and had no time to end at"
+            elif step.finished_at < step.due_at:
+                yield f"{step.name!r} ended {step.due_at - step.finished_at} early"
+    if case.execution.status == Status.TIMED_OUT and case.execution.finished_at < case.execution.deadline_at:
+        yield "timed out before its deadline"
+
+
+_INVARIANTS = (
+    ("I2", _rests),
+    ("I3", _ends_once),
+    ("I4", _checkpoints),
+    ("I5", _atomic_effects),
+    ("I6", _ordinary_effects),
+    ("I6", _idempotency_keys),
+    ("I8", _signals),
+    ("I9", _timers),
+)
