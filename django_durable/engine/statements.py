@@ -27,15 +27,16 @@ def now_sql(connection: BaseDatabaseWrapper) -> SQL:
     return sql, list(params)
 
 
-def next_due(connection: BaseDatabaseWrapper, queue: str) -> SQL:
+def next_due(connection: BaseDatabaseWrapper, queue: str, *, locked: bool = False) -> SQL:
     """A scalar sub-query: the id of the most urgent due execution of a queue, or NULL.
 
     One probe per priority, highest first, each the first entry of an index range; later ones are not evaluated
     once one has an answer. Ordering by (priority, due_at) in one query would sort the whole backlog.
+    locked: keep it for this transaction and pass over what others keep, where the database can.
     """
     table, pk = _quoted(connection, Timer._meta.db_table), _column(connection, Timer, "execution")
     now, now_params = now_sql(connection)
-    lock = " FOR UPDATE SKIP LOCKED" if connection.vendor == "postgresql" else ""
+    lock = " FOR UPDATE SKIP LOCKED" if locked and connection.vendor == "postgresql" else ""
     probe = (
         f"(SELECT {pk} FROM {table} WHERE queue = %s AND priority = %s AND due_at <= {now} "  # noqa: S608
         f"ORDER BY due_at LIMIT 1{lock})"
@@ -71,7 +72,7 @@ def claim_returning(
         wanted, wanted_params = "%s", [execution_id]
     else:
         assert queue is not None
-        wanted, wanted_params = next_due(connection, queue)
+        wanted, wanted_params = next_due(connection, queue, locked=True)
     sql = (
         f"UPDATE {table} SET token = %s, holder = %s, claims = claims + 1, due_at = {now} + %s "  # noqa: S608
         f"WHERE execution_id = {wanted} AND due_at <= {now} "
@@ -114,20 +115,15 @@ def insert_checkpoint(using: str, values: Sequence[tuple[str, Any]], *, token: U
 
 
 def any_due(using: str, queues: Sequence[str]) -> list[str]:
-    """Those of the queues that hold anything due, in one statement."""
+    """Those of the queues that hold anything due, in one statement.
+
+    Not by EXISTS: after a backlog the planner takes a due row for easy to come by, and reads the sleepers for it.
+    """
     connection = connections[using]
-    now, now_params = now_sql(connection)
-    table = _quoted(connection, Timer._meta.db_table)
-    priorities = ", ".join(str(int(priority)) for priority in sorted(Priority))
-    probe = (
-        f"EXISTS (SELECT 1 FROM {table} WHERE queue = %s "  # noqa: S608
-        f"AND priority IN ({priorities}) AND due_at <= {now})"
-    )
-    params: list[Any] = []
-    for queue in queues:
-        params += [queue, *now_params]
+    probes = [next_due(connection, queue) for queue in queues]
+    sql = ", ".join(f"{probe} IS NOT NULL" for probe, _ in probes)
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {', '.join([probe] * len(queues))}", params)
+        cursor.execute(f"SELECT {sql}", [param for _, params in probes for param in params])
         row = cursor.fetchone()
     return [queue for queue, due in zip(queues, row, strict=True) if due]
 
