@@ -1,0 +1,300 @@
+"""Rows that must not exist are refused by the database itself, whoever writes them."""
+
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from django.apps import apps
+from django.db import IntegrityError, OperationalError, connection, models, transaction
+
+from django_durable.models import (
+    CLOSED,
+    SETTLED,
+    Execution,
+    Kind,
+    Signal,
+    Status,
+    Step,
+    StepStatus,
+    StuckReason,
+    TickOutcome,
+    Timer,
+)
+from django_durable.models.execution import STORED
+from tests.models import rows
+from tests.models.rows import AT, HOUR, LEASE
+
+pytestmark = pytest.mark.django_db
+
+# MariaDB answers a broken CHECK with error 4025, which Django takes for an operational one.
+REFUSAL = (IntegrityError, OperationalError) if connection.vendor == "mysql" else IntegrityError
+OPEN = sorted(STORED - CLOSED - {Status.STUCK})
+UNSETTLED = sorted(set(StepStatus) - SETTLED)
+CONSTRAINTS = {
+    constraint.name: (model, constraint)
+    for model in apps.get_app_config("django_durable").get_models()
+    for constraint in model._meta.constraints
+}
+
+
+@contextmanager
+def refused_by(name):
+    """The database refuses what is done here, and names that constraint."""
+    model, constraint = CONSTRAINTS[name]
+    told = name
+    if connection.vendor == "sqlite" and isinstance(constraint, models.UniqueConstraint):
+        columns = [model._meta.get_field(field).column for field in constraint.fields]
+        told = ", ".join(f"{model._meta.db_table}.{column}" for column in columns)
+    with pytest.raises(REFUSAL) as caught, transaction.atomic():
+        yield
+    assert told in str(caught.value)
+
+
+# -- executions ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", OPEN)
+def test_every_open_status_is_stored_without_an_end(status):
+    assert rows.execution(status=status).pk
+
+
+@pytest.mark.parametrize("status", sorted(CLOSED))
+def test_every_closed_status_is_stored_with_an_end(status):
+    assert rows.closed(status).pk
+
+
+@pytest.mark.parametrize("reason", sorted(StuckReason))
+def test_a_stuck_execution_is_stored_with_its_reason(reason):
+    assert rows.execution(status=Status.STUCK, stuck_reason=reason).pk
+
+
+@pytest.mark.parametrize("status", [Status.RUNNING, "", "done"], ids=["running", "empty", "unknown"])
+def test_a_status_that_is_never_stored_is_refused(status):
+    with refused_by("durable_execution_status"):
+        rows.execution(status=status)
+
+
+@pytest.mark.parametrize("status", sorted(CLOSED))
+def test_a_closed_execution_without_an_end_is_refused(status):
+    with refused_by("durable_execution_finished_iff_closed"):
+        rows.execution(status=status)
+
+
+@pytest.mark.parametrize("status", OPEN)
+def test_an_open_execution_with_an_end_is_refused(status):
+    with refused_by("durable_execution_finished_iff_closed"):
+        rows.execution(status=status, finished_at=AT)
+
+
+def test_a_stuck_execution_without_a_reason_is_refused():
+    with refused_by("durable_execution_reason_iff_stuck"):
+        rows.execution(status=Status.STUCK)
+
+
+@pytest.mark.parametrize("status", OPEN)
+def test_a_reason_without_being_stuck_is_refused(status):
+    with refused_by("durable_execution_reason_iff_stuck"):
+        rows.execution(status=status, stuck_reason=StuckReason.POISON)
+
+
+def test_an_update_is_held_to_the_same_rules_as_an_insert():
+    execution = rows.execution()
+    with refused_by("durable_execution_finished_iff_closed"):
+        Execution.objects.filter(pk=execution.pk).update(status=Status.FAILED)
+    execution.refresh_from_db()
+    assert execution.status == Status.PENDING
+
+
+def test_a_key_is_taken_once_per_workflow():
+    rows.execution(workflow="a", key="k")
+    rows.execution(workflow="b", key="k")
+    with refused_by("durable_execution_key"):
+        rows.execution(workflow="a", key="k")
+
+
+def test_a_key_stays_taken_after_the_end():
+    rows.closed(workflow="a", key="k")
+    with refused_by("durable_execution_key"):
+        rows.execution(workflow="a", key="k")
+
+
+def test_any_number_of_executions_have_no_key():
+    rows.execution()
+    assert rows.execution().pk
+
+
+FOLDS_CASE = pytest.mark.xfail(
+    connection.vendor == "mysql", reason="the default collations of MySQL and MariaDB fold case", raises=IntegrityError
+)
+
+
+@FOLDS_CASE
+def test_keys_that_differ_in_case_are_two_keys():
+    rows.execution(key="Order")
+    assert rows.execution(key="order").pk
+
+
+# -- timers --------------------------------------------------------------------------------------------
+
+
+def test_a_whole_lease_and_no_lease_are_stored():
+    rows.leased()
+    rows.timer()
+    rows.timer(due_at=None)
+    assert Timer.objects.count() == 3
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {**LEASE, "token": None},
+        {**LEASE, "token": uuid4(), "holder": ""},
+        {**LEASE, "token": uuid4(), "due_at": None},
+    ],
+    ids=["holder without token", "token without holder", "token without end"],
+)
+def test_half_a_lease_is_refused(values):
+    with refused_by("durable_timer_lease_whole"):
+        rows.timer(**values)
+
+
+def test_an_execution_has_one_timer():
+    execution = rows.timer().execution
+    with pytest.raises(IntegrityError), transaction.atomic():
+        rows.timer(execution)
+
+
+# -- history -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", sorted(StepStatus))
+def test_every_step_status_is_stored(status):
+    assert rows.step(status=status, finished_at=AT if status in SETTLED else None).pk
+
+
+def test_an_unknown_step_status_is_refused():
+    with refused_by("durable_step_status"):
+        rows.step(status="done")
+
+
+@pytest.mark.parametrize("status", sorted(SETTLED))
+def test_a_settled_step_without_an_end_is_refused(status):
+    with refused_by("durable_step_finished_iff_settled"):
+        rows.step(status=status, finished_at=None)
+
+
+@pytest.mark.parametrize("status", UNSETTLED)
+def test_an_unsettled_step_with_an_end_is_refused(status):
+    with refused_by("durable_step_finished_iff_settled"):
+        rows.step(status=status, finished_at=AT)
+
+
+def test_a_position_is_taken_once_per_execution():
+    first = rows.step(position=3)
+    rows.step(position=3)
+    with refused_by("durable_step_position"):
+        rows.step(first.execution, position=3)
+
+
+def test_a_step_id_is_taken_once_per_execution():
+    first = rows.step(name="charge")
+    rows.step(name="charge")
+    with refused_by("durable_step_name"):
+        rows.step(first.execution, name="charge", kind=Kind.SLEEP)
+
+
+@FOLDS_CASE
+def test_step_ids_that_differ_in_case_are_two_steps():
+    first = rows.step(name="Charge")
+    assert rows.step(first.execution, name="charge").pk
+
+
+# -- signals -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"consumed_by": "signal:go"}, {"consumed_at": AT}],
+    ids=["by without at", "at without by"],
+)
+def test_half_a_consumption_is_refused(values):
+    with refused_by("durable_signal_consumed_whole"):
+        rows.signal(**values)
+
+
+def test_a_signal_is_stored_pending_and_consumed():
+    rows.signal()
+    rows.signal(consumed_by="signal:go", consumed_at=AT)
+    assert Signal.objects.count() == 2
+
+
+def test_an_order_number_is_taken_once_per_execution():
+    first = rows.signal(seq=1)
+    rows.signal(seq=1)
+    with refused_by("durable_signal_seq"):
+        rows.signal(first.execution, seq=1)
+
+
+def test_a_signal_id_is_taken_once_per_execution():
+    first = rows.signal(signal_id="mail-7")
+    rows.signal(signal_id="mail-7")
+    with refused_by("durable_signal_once"):
+        rows.signal(first.execution, signal_id="mail-7")
+
+
+def test_any_number_of_signals_have_no_id():
+    first = rows.signal()
+    assert rows.signal(first.execution).pk
+
+
+# -- schedules -----------------------------------------------------------------------------------------
+
+
+def test_a_schedule_has_a_cron_or_an_interval_not_both():
+    rows.schedule(cron="0 * * * *")
+    rows.schedule(interval_seconds=60)
+    rows.schedule()  # a one-time start
+    with refused_by("durable_schedule_one_cadence"):
+        rows.schedule(cron="0 * * * *", interval_seconds=60)
+
+
+@pytest.mark.parametrize("outcome", sorted(TickOutcome))
+def test_every_tick_outcome_is_stored(outcome):
+    assert rows.tick(outcome=outcome).pk
+
+
+def test_an_unknown_tick_outcome_is_refused():
+    with refused_by("durable_tick_outcome"):
+        rows.tick(outcome="late")
+
+
+def test_a_nominal_time_is_ticked_once_per_schedule():
+    schedule = rows.schedule()
+    rows.tick(schedule)
+    rows.tick()
+    rows.tick(schedule, nominal_at=AT + HOUR)
+    with refused_by("durable_tick_once"):
+        rows.tick(schedule)
+
+
+# -- what is deleted together --------------------------------------------------------------------------
+
+
+def test_an_execution_takes_its_rows_along_but_not_its_audit_trail_nor_its_children():
+    execution = rows.timer().execution
+    rows.step(execution)
+    rows.signal(execution)
+    child, tick = rows.execution(parent=execution), rows.tick(execution=execution)
+    entry = rows.audit(execution_id=execution.pk)
+    pk = execution.pk
+    execution.delete()
+    assert [model.objects.count() for model in (Timer, Step, Signal)] == [0, 0, 0]
+    for kept in (child, tick, entry):
+        kept.refresh_from_db()
+    assert (child.parent_id, tick.execution_id, entry.execution_id) == (None, None, pk)
+
+
+def test_every_constraint_is_tried_above():
+    source = Path(__file__).read_text()
+    assert [name for name in CONSTRAINTS if f'"{name}"' not in source] == []

@@ -1,0 +1,287 @@
+"""How PostgreSQL answers the hot questions once the tables are full: by their index, never by reading a table.
+
+What is explained is the statement that the code itself sends, caught at the cursor.
+"""
+
+import json
+from uuid import UUID
+
+import pytest
+from django.db import connection, transaction
+
+from django_durable import client
+from django_durable.engine import claims, history, statements
+from django_durable.models import AuditEntry, Execution, Priority, Schedule, Signal, Status, Step, Timer
+
+pytestmark = pytest.mark.skipif(
+    connection.vendor != "postgresql", reason="plans are read on PostgreSQL, whose EXPLAIN is fit for a test"
+)
+MANY = 20_000
+
+
+def fill(model, **columns):
+    """Insert ``MANY`` rows, number n from 0; columns: SQL by field name, the others have their defaults.
+
+    By the database itself: making as many instances takes longer than all plans together.
+    """
+    names, values, params = [], [], []
+    for field in model._meta.concrete_fields:
+        if field.name in columns or not field.null:
+            names.append(connection.ops.quote_name(field.column))
+            values.append(columns.get(field.name, "%s"))
+        if field.name not in columns and not field.null:
+            params.append(field.get_db_prep_save(field.get_default(), connection))
+    table = connection.ops.quote_name(model._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} ({', '.join(names)}) "
+            f"SELECT {', '.join(values)} FROM generate_series(0, {MANY - 1}) AS n",
+            params,
+        )
+        cursor.execute(f"ANALYZE {table}")
+
+
+def uuid_sql(number):
+    return f"lpad(to_hex({number}), 32, '0')::uuid"
+
+
+def uuid_of(number):
+    return UUID(int=number)
+
+
+def fill_all():
+    """One in a hundred executions is open; 20 checkpoints and 20 signals each for every twentieth."""
+    own, of_twentieth = {"id": uuid_sql("n")}, {"id": uuid_sql("n"), "execution": uuid_sql("n / 20 * 20")}
+    fill(
+        Execution,
+        **own,
+        workflow="'flow.' || n %% 200",
+        key="'key ' || n",
+        status="CASE n %% 100 WHEN 0 THEN 'sleeping' ELSE 'completed' END",
+        finished_at="CASE n %% 100 WHEN 0 THEN NULL ELSE now() END",
+        created_at="now() - n * interval '1 second'",
+        subject_type="'shop.order'",
+        subject_id="n",
+        parent=f"CASE WHEN n > 10 THEN {uuid_sql('n / 10')} END",
+    )
+    settled = {"status": "'completed'", "started_at": "now()", "finished_at": "now()"}
+    fill(Step, **of_twentieth, **settled, position="n %% 20", name="'step ' || n %% 20", kind="'step'")
+    fill(
+        Signal,
+        **of_twentieth,
+        seq="n %% 20",
+        name="'go'",
+        consumed_by="CASE WHEN n %% 20 < 15 THEN 'signal:go' ELSE '' END",
+        consumed_at="CASE WHEN n %% 20 < 15 THEN now() END",
+    )
+    fill(
+        AuditEntry, **own, execution_id=uuid_sql("n"), kind="'completed'", created_at="now() - n * interval '1 second'"
+    )
+    fill(Schedule, **own, name="'every ' || n", next_at="now() + (n + 1) * interval '1 hour'")
+    fill_timers("3600 + n")
+
+
+def fill_timers(seconds):
+    """Timers of two queues and every priority, due in so many seconds (SQL); the last few are leased."""
+    Timer.objects.all()._raw_delete(using="default")
+    is_leased = f"n >= {MANY - 20}"
+    fill(
+        Timer,
+        execution=uuid_sql("n"),
+        queue="CASE n %% 2 WHEN 0 THEN 'default' ELSE 'mail' END",
+        priority="n %% 3 + 1",
+        due_at=f"now() + CASE WHEN {is_leased} THEN 60 ELSE {seconds} END * interval '1 second'",
+        token=f"CASE WHEN {is_leased} THEN {uuid_sql('n')} END",
+        holder=f"CASE WHEN {is_leased} THEN 'elsewhere:1:1' ELSE '' END",
+    )
+
+
+@pytest.fixture(scope="module")
+def crowd(django_db_setup, django_db_blocker):
+    """Full tables for this file, in a transaction that is never committed."""
+    with django_db_blocker.unblock():
+        with transaction.atomic():
+            fill_all()
+            yield
+            transaction.set_rollback(True)
+        connection.close()
+
+
+@pytest.fixture
+def backlog(crowd):
+    """Everything is due, and so much that reading all of it would show."""
+    with transaction.atomic():
+        fill_timers("n - 100000")
+        yield
+        transaction.set_rollback(True)
+
+
+class Plan:
+    """What EXPLAIN says about every statement that was sent."""
+
+    def __init__(self) -> None:
+        self.nodes: list[dict] = []
+
+    def __call__(self, execute, sql, params, many, context):
+        with connection.connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}", params)
+            found = cursor.fetchone()[0]
+        for plan in json.loads(found) if isinstance(found, str) else found:
+            self._walk(plan["Plan"])
+        return execute(sql, params, many, context)
+
+    def _walk(self, node):
+        self.nodes.append(node)
+        for inner in node.get("Plans", []):
+            self._walk(inner)
+
+    @property
+    def indexes(self):
+        return {node["Index Name"] for node in self.nodes if "Index Name" in node}
+
+    @property
+    def tables_read_through(self):
+        return [node["Relation Name"] for node in self.nodes if node["Node Type"] == "Seq Scan"]
+
+    @property
+    def sorts(self):
+        return [node["Sort Key"] for node in self.nodes if "Sort" in node["Node Type"]]
+
+
+@pytest.fixture
+def explained():
+    """Run something and give the plans of what it sent."""
+
+    def explain(work, *args, **kwargs):
+        plan = Plan()
+        with connection.execute_wrapper(plan):
+            work(*args, **kwargs)
+        assert plan.nodes, "nothing was sent"
+        return plan
+
+    return explain
+
+
+def listed(found):
+    """The first page of a list."""
+    return list(found[:50])
+
+
+# -- the queue -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("due", ["nothing", "everything"])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: statements.find_due("default", "default"),
+        lambda: claims.take_next("default", using="default"),
+        lambda: statements.any_due("default", ["default", "mail"]),
+    ],
+    ids=["find_due", "take_next", "any_due"],
+)
+def test_what_is_due_is_found_at_the_head_of_the_index(request, explained, due, ask):
+    request.getfixturevalue("crowd" if due == "nothing" else "backlog")
+    plan = explained(ask)
+    assert plan.tables_read_through == []
+    assert plan.sorts == []
+    assert "durable_timer_due" in plan.indexes
+
+
+def test_every_priority_is_one_probe_of_the_index(crowd, explained):
+    plan = explained(statements.find_due, "default", "default")
+    probes = [node["Index Cond"] for node in plan.nodes if node.get("Index Name") == "durable_timer_due"]
+    assert len(probes) == len(Priority)
+    assert all(part in probe for probe in probes for part in ("queue", "priority", "due_at"))
+
+
+def test_a_claim_by_id_reads_one_row(crowd, explained):
+    plan = explained(claims.take, uuid_of(MANY // 2), using="default")
+    assert plan.tables_read_through == []
+
+
+def test_the_leases_of_the_dead_are_found_among_the_few_leases(crowd, explained):
+    plan = explained(claims.release_dead, using="default")
+    assert plan.tables_read_through == []
+    assert plan.indexes == {"durable_timer_leased"}
+
+
+# -- one execution -------------------------------------------------------------------------------------
+
+
+def test_history_is_read_in_order_by_its_index(crowd, explained):
+    plan = explained(history.load, uuid_of(20), using="default")
+    assert plan.tables_read_through == []
+    assert plan.indexes == {"durable_step_position"}
+
+
+def test_the_inbox_is_read_by_its_index(crowd, explained):
+    plan = explained(history.load_inbox, uuid_of(20), using="default")
+    assert plan.tables_read_through == []
+    assert plan.indexes == {"durable_signal_seq"}
+
+
+def test_a_repeated_signal_is_found_by_its_id(crowd, explained):
+    plan = explained(Signal.objects.filter(execution_id=uuid_of(MANY // 2), signal_id="once").exists)
+    assert plan.tables_read_through == []
+
+
+def test_the_audit_trail_of_one_execution_is_read_by_its_index(crowd, explained):
+    plan = explained(list, AuditEntry.objects.about(uuid_of(MANY // 2)))
+    assert plan.tables_read_through == []
+    assert plan.indexes == {"durable_audit_by_execution"}
+
+
+def test_a_key_is_looked_up_by_its_index(crowd, explained):
+    plan = explained(Execution.objects.filter(workflow="flow.7", key="key 7").first)
+    assert plan.tables_read_through == []
+    assert plan.indexes == {"durable_execution_key"}
+
+
+# -- lists ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [Status.SLEEPING, Status.COMPLETED], ids=["few", "nearly all"])
+def test_a_page_of_one_status_is_the_head_of_its_index(crowd, explained, status):
+    plan = explained(lambda: listed(client.find(status=status)))
+    assert plan.tables_read_through == []
+    assert plan.sorts == []
+    assert plan.indexes == {"durable_execution_by_status"}
+
+
+def test_a_page_of_one_workflow_is_the_head_of_its_index(crowd, explained):
+    plan = explained(lambda: listed(client.find(workflow="flow.7")))
+    assert plan.tables_read_through == []
+    assert plan.sorts == []
+    assert plan.indexes == {"durable_execution_by_workflow"}
+
+
+def test_what_is_about_a_row_is_found_by_its_index(crowd, explained):
+    found = Execution.objects.filter(subject_type="shop.order", subject_id="77")
+    plan = explained(list, found)
+    assert plan.tables_read_through == []
+    assert plan.indexes == {"durable_execution_by_subject"}
+
+
+def test_children_are_found_by_their_parent(crowd, explained):
+    plan = explained(list, Execution.objects.filter(parent_id=uuid_of(100)))
+    assert plan.tables_read_through == []
+    assert plan.indexes == {"durable_execution_by_parent"}
+
+
+def test_the_running_are_found_from_the_few_leases(crowd, explained):
+    plan = explained(lambda: listed(client.find(status=Status.RUNNING)))
+    assert "django_durable_execution" not in plan.tables_read_through
+    assert "durable_timer_leased" in plan.indexes
+
+
+def test_the_latest_audit_entries_are_the_head_of_their_index(crowd, explained):
+    plan = explained(lambda: listed(AuditEntry.objects.order_by("-created_at")))
+    assert plan.tables_read_through == []
+    assert plan.indexes == {"durable_audit_latest"}
+
+
+def test_due_schedules_are_found_by_their_index(crowd, explained):
+    plan = explained(list, Schedule.objects.due())
+    assert plan.tables_read_through == []
+    assert plan.indexes == {"durable_schedule_due"}
