@@ -50,7 +50,10 @@ class Journal:
         """Record the new state of an open checkpoint, or a new one together with the signal it consumes."""
         if is_new and consuming is None:
             return self.append(checkpoint)
-        return self._durably(checkpoint, lambda: self._settle(checkpoint, is_new, consuming))
+        settled = self._durably(checkpoint, lambda: self._settle(checkpoint, is_new, consuming))
+        if consuming is not None:  # here, not beside the write: a commit without reply is only looked up
+            self.inbox = [signal for signal in self.inbox if signal.id != consuming.id]
+        return settled
 
     def renew(self) -> None:
         """Read what has come since. ``wake_seq`` first: what is read after it can only be newer."""
@@ -96,11 +99,9 @@ class Journal:
             else:
                 update_checkpoint(claim, checkpoint)
             if consuming is not None:
-                Signal.objects.using(claim.using).filter(pk=consuming.id, consumed_by="").update(
-                    consumed_by=checkpoint.name, consumed_at=claim.now()
-                )
-        if consuming is not None:
-            self.inbox = [signal for signal in self.inbox if signal.id != consuming.id]
+                pending = Signal.objects.using(claim.using).filter(pk=consuming.id, consumed_by="")
+                if not pending.update(consumed_by=checkpoint.name, consumed_at=claim.now()):
+                    raise LeaseLostError  # somebody consumed it; no wait may have it twice
         return True
 
 
