@@ -319,14 +319,15 @@ def _alias(using: str | None) -> str:
 
 
 def _id_of(execution: Target) -> UUID:
-    if isinstance(execution, UUID):
-        return execution
     if isinstance(execution, str):
         try:
             return UUID(execution)
         except ValueError:
             raise InvalidOptionError(f"{execution!r} is not an execution id; give a UUID.") from None
-    return execution.id
+    found = execution if isinstance(execution, UUID) else getattr(execution, "id", None)
+    if not isinstance(found, UUID):
+        raise InvalidOptionError(f"{execution!r} is not an execution; give one, or its id.")
+    return found
 
 
 def _actor(actor: object) -> str:

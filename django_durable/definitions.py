@@ -138,7 +138,7 @@ class WorkflowDefinition(Generic[P, R]):
                 delay_seconds=None if delay is None else to_seconds(delay, "delay"),
                 at=None if at is None else to_instant(at, "at"),
                 timeout_seconds=_check_timeout(timeout),
-                labels=_check_labels(labels or {}),
+                labels=_check_labels({} if labels is None else labels),
                 using=using,
             ),
         )
@@ -335,6 +335,8 @@ def _check_timeout(timeout: timedelta | float | None) -> float | None:
 
 
 def _check_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    if not isinstance(labels, Mapping):
+        raise InvalidOptionError(f"labels={labels!r}: give a dict of short texts by name.")
     for name, value in labels.items():
         check_name(name, "Label name")
         check_key(value, f"Label {name}")
