@@ -1,0 +1,24 @@
+"""A mistake in ``DURABLE`` is reported by its check; no other check trips over it."""
+
+from typing import Any
+
+import pytest
+from django.core import checks
+
+
+@pytest.mark.parametrize(
+    ("given", "check_id"),
+    [
+        pytest.param({"LEASE_SECOND": 3}, "durable.E001", id="misspelled key"),
+        pytest.param({"LEASE_SECONDS": 0}, "durable.E002", id="value of no use"),
+        pytest.param({"LEASE_SECONDS": "x"}, "durable.E002", id="value of another type"),
+        pytest.param({"DATABASE": "nowhere"}, "durable.E005", id="unknown alias"),
+    ],
+)
+@pytest.mark.django_db
+def test_mistake_is_reported(settings: Any, given: dict[str, Any], check_id: str) -> None:
+    settings.DURABLE = given
+    found = checks.run_checks(tags=["durable"], databases=["default"])
+    errors = [message for message in found if message.level >= checks.ERROR]
+    assert [message.id for message in errors] == [check_id]
+    assert errors[0].hint
