@@ -5,12 +5,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from kombu import Connection, Exchange, Queue
+import redis
 
 from django_durable import dispatch
 from testproject.celery import app
 from tests.celery.observing import Trace
 from tests.celery.processes import Fleet
+from tests.celery.transport import transport_options
 
 
 @pytest.fixture
@@ -26,6 +27,7 @@ def use_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]
         name = f"durable-test-{uuid4().hex[:12]}"
         monkeypatch.setenv("CELERY_BROKER_URL", url)
         monkeypatch.setitem(app.conf, "task_default_queue", name)
+        monkeypatch.setitem(app.conf, "broker_transport_options", transport_options(name))
         _forget_celery()
         return name
 
@@ -38,9 +40,14 @@ def use_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]
 def queue(broker_url: str, use_broker: Callable[[str], str]) -> Iterator[str]:
     name = use_broker(broker_url)
     yield name
-    with Connection(broker_url, connect_timeout=5) as connection:
-        Queue(name, Exchange(name), routing_key=name)(connection.default_channel).delete()
-        Exchange(name)(connection.default_channel).delete()
+    with app.connection_for_write() as connection:
+        channel = connection.default_channel
+        if connection.transport.driver_type == "redis":  # also what killed workers had fetched
+            for key in redis.Redis.from_url(broker_url).scan_iter(f"{name}:*"):
+                redis.Redis.from_url(broker_url).delete(key)
+        else:
+            channel.queue_delete(name)
+            channel.exchange_delete(name)
 
 
 def _forget_celery() -> None:

@@ -5,6 +5,7 @@ import os
 from django_durable.beat import beat_schedule
 from testproject.settings import *  # noqa: F403
 from testproject.settings import DATABASES, INSTALLED_APPS
+from tests.celery.transport import transport_options
 
 DATABASES["default"]["NAME"] = os.environ["DURABLE_TEST_DATABASE_NAME"]
 INSTALLED_APPS += os.environ["DURABLE_TEST_APPS"].split()
@@ -17,6 +18,7 @@ LOGGING = {
 }
 
 CELERY_TASK_DEFAULT_QUEUE = os.environ["DURABLE_TEST_QUEUE"]
+CELERY_BROKER_TRANSPORT_OPTIONS = transport_options(CELERY_TASK_DEFAULT_QUEUE)
 CELERY_RESULT_BACKEND = None  # nothing here may need one
 CELERY_DB_REUSE_MAX = int(os.environ.get("DURABLE_TEST_DB_REUSE_MAX", "0"))  # tasks per database connection
 if "DURABLE_TEST_PLAIN_BEAT" in os.environ:

@@ -169,12 +169,12 @@ def test_a_forked_child_publishes_through_a_thread_of_its_own() -> None:
 
 
 @pytest.mark.celery
-def test_hints_of_many_threads_all_arrive(broker_url: str, queue: str) -> None:
+def test_hints_of_many_threads_all_arrive(queue: str) -> None:
     dispatcher = CeleryDispatcher()
 
     in_threads(lambda: [dispatcher.drain("default", using="default") for _ in range(20)], 8)
 
-    assert waiting_messages(broker_url, queue) == 160
+    assert waiting_messages(queue) == 160
 
 
 @pytest.mark.celery
@@ -186,7 +186,7 @@ def test_a_connection_that_has_gone_stale_is_renewed(broker_url: str, queue: str
             ours.shutdown(socket.SHUT_RDWR)
 
     assert publisher.send(drain, ["default", "default"]) is True
-    assert waiting_messages(broker_url, queue) == 2
+    assert waiting_messages(queue) == 2
 
 
 @pytest.mark.usefixtures("db")
@@ -221,9 +221,9 @@ def in_threads(work: Callable[[], Any], count: int) -> None:
         thread.join(timeout=20)
 
 
-def waiting_messages(broker_url: str, queue: str) -> int:
-    with Connection(broker_url) as connection:
-        return app.amqp.queues[queue](connection.default_channel).queue_declare(passive=True).message_count
+def waiting_messages(queue: str) -> int:
+    with app.connection_for_read() as connection:
+        return app.amqp.queues[queue](connection.default_channel).queue_declare().message_count
 
 
 def broker_sockets(broker_url: str) -> list[int]:
