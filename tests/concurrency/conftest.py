@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.signals import connection_created
 
 from django_durable.definitions import registry
 from tests.ledger_app.ledger import VARIABLE, Ledger
+from tests.ledger_app.relaxed import commits_without_disk
 
 POLLING = {"DISPATCHER": "django_durable.dispatch.NullDispatcher"}
 
@@ -40,16 +39,9 @@ def ledger(
 ) -> Iterator[Ledger]:
     configure()
     monkeypatch.setenv(VARIABLE, str(tmp_path / "ledger"))
-    connection_created.connect(_trust_the_page_cache)
-    with registry.isolated(), caplog.at_level("CRITICAL", logger="django_durable"):
+    quiet = caplog.at_level("CRITICAL", logger="django_durable")
+    with registry.isolated(), quiet, commits_without_disk():
         yield Ledger(tmp_path / "ledger")
-    connection_created.disconnect(_trust_the_page_cache)
-
-
-def _trust_the_page_cache(connection: BaseDatabaseWrapper, **_: object) -> None:
-    """These tests race processes' threads, not power cuts; waiting for the disk would only make the races rarer."""
-    if connection.vendor == "sqlite":
-        connection.connection.execute("PRAGMA synchronous = OFF")
 
 
 def _heartbeat_ends() -> None:

@@ -7,12 +7,11 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.signals import connection_created
 
 from django_durable.engine import advance, heartbeat
 from tests.crash.sweep import POINTS, Sweep
 from tests.ledger_app.ledger import VARIABLE
+from tests.ledger_app.relaxed import commits_without_disk
 
 
 @pytest.fixture
@@ -22,18 +21,9 @@ def sweep(settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog, tra
     # Every wait parks, also a back-off of milliseconds: more places to die.
     monkeypatch.setattr(advance, "SHORT_WAIT_SECONDS", 0.0)
     monkeypatch.setenv(VARIABLE, str(tmp_path / "ledger"))
-    with mock.patch.object(heartbeat, "keep", _no_thread), caplog.at_level("CRITICAL", logger="django_durable"):
-        connection_created.connect(_trust_the_page_cache)
-        try:
-            yield Sweep(tmp_path)
-        finally:
-            connection_created.disconnect(_trust_the_page_cache)
-
-
-def _trust_the_page_cache(connection: BaseDatabaseWrapper, **_: object) -> None:
-    """What a process handed to the operating system outlives that process; only a power cut needs the disk."""
-    if connection.vendor == "sqlite":
-        connection.connection.execute("PRAGMA synchronous = OFF")
+    quiet = caplog.at_level("CRITICAL", logger="django_durable")
+    with mock.patch.object(heartbeat, "keep", _no_thread), quiet, commits_without_disk():
+        yield Sweep(tmp_path)
 
 
 class _no_thread:  # noqa: N801

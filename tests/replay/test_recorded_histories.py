@@ -1,0 +1,117 @@
+"""Every history that any release recorded is replayed by today's code, to the end that it had."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from django_durable import client
+from django_durable.engine import payloads
+from django_durable.testing import DurableKit, export_history, replay
+from tests.replay import samples
+
+ROOT = Path(__file__).resolve().parents[2]
+HISTORIES = Path(__file__).parent / "histories"
+CURRENT = HISTORIES / "0.1"
+FILES = sorted(HISTORIES.glob("*/*.json"))
+ENDS = {"completed": "returned", "failed": "raised", "cancelled": "raised", "timed_out": "raised"}
+
+
+def _order(durable: DurableKit) -> Any:
+    execution = samples.order.start(2, rush=True)
+    durable.run_until_idle()
+    durable.advance(timedelta(hours=2))
+    durable.signal(execution, "approved", {"by": "ada"})
+    return execution
+
+
+def _timeout(durable: DurableKit) -> Any:
+    execution = samples.timeout.start()
+    durable.advance(timedelta(minutes=2))
+    return execution
+
+
+def _cancelled(durable: DurableKit) -> Any:
+    execution = samples.cancelled.start()
+    durable.run_until_idle()
+    client.cancel(execution)
+    durable.run_until_idle()
+    return execution
+
+
+def _deadline(durable: DurableKit) -> Any:
+    execution = samples.cancelled.using(timeout=60).start()
+    durable.advance(timedelta(minutes=2))
+    return execution
+
+
+def _started(workflow: Any) -> Any:
+    def play(durable: DurableKit) -> Any:
+        execution = workflow.start()
+        durable.run_until_idle()
+        return execution
+
+    return play
+
+
+STORIES = {
+    "every_value": _started(samples.every_value),
+    "order": _order,
+    "timeout": _timeout,
+    "errors": _started(samples.errors),
+    "fails": _started(samples.fails),
+    "cancelled": _cancelled,
+    "deadline": _deadline,
+    "open": _started(samples.open_),
+}
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_what_is_recorded_today_fits_today(durable: DurableKit, name: str) -> None:
+    execution = STORIES[name](durable)
+    recorded = {**export_history(execution), "result": _result(execution)}
+
+    if os.environ.get("DURABLE_RECORD_HISTORIES"):
+        CURRENT.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(recorded, indent=1) + "\n"
+        (CURRENT / f"{name}.json").write_text(text.replace(f"{ROOT}/", ""))  # tracebacks tell where they were recorded
+
+    _assert_fits(json.loads(json.dumps(recorded)))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_what_was_recorded_still_fits(file: Path) -> None:
+    _assert_fits(json.loads(file.read_text()))
+
+
+def test_each_story_was_recorded() -> None:
+    assert {file.stem for file in CURRENT.glob("*.json")} == set(STORIES)
+
+
+def _result(execution: Any) -> str | None:
+    stored = client.get(execution).result
+    return None if stored is None else payloads.unseal(stored)
+
+
+def _assert_fits(recorded: dict[str, Any]) -> None:
+    report = replay(recorded)
+
+    assert report.fits, report.mismatch
+    assert report.end == ENDS.get(recorded["status"], "open")
+    if report.end == "returned":
+        expected = payloads.load(payloads.seal(recorded["result"]))
+        assert (report.value, _types(report.value)) == (expected, _types(expected))
+
+
+def _types(value: Any) -> Any:
+    """The shape of a value by type; 1 == True == Decimal(1) hides what changed."""
+    if isinstance(value, dict):
+        return {key: _types(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [type(value).__name__, *map(_types, value)]
+    return type(value).__name__
