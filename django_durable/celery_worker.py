@@ -46,13 +46,14 @@ def _watch(pool: Any) -> None:
     """Ends at once where the pool has no processes of its own: threads live and die with the main process."""
     release_dead()
     children = {pid: holders.name_of(pid) for pid in _pids(pool)}
-    while children:
+    is_process_pool = bool(children)
+    while is_process_pool:
         time.sleep(LOOK_SECONDS)
-        dead = [pid for pid, name in children.items() if holders.is_dead(name)]
+        dead = {pid for pid, name in children.items() if holders.is_dead(name)}
         if dead:
             time.sleep(LOOK_SECONDS)  # the replacement is forked now; not while this thread holds a driver's lock
             release_dead()
-        children = {pid: children.get(pid) or holders.name_of(pid) for pid in _pids(pool) if pid not in dead}
+        children = {pid: children.get(pid) or holders.name_of(pid) for pid in set(_pids(pool)) - dead}
 
 
 def _pids(pool: Any) -> list[int]:
