@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
@@ -18,6 +19,14 @@ else:
     ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
 
 PAYLOAD_FIELDS = frozenset({"input", "result", "error", "payload"})
+
+
+class PayloadFreeList(ChangeList):
+    """A list leaves payloads, a megabyte each at worst, in the table."""
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        found = super().get_queryset(request, exclude_parameters)
+        return found.defer(*(field.name for field in self.lookup_opts.fields if field.name in PAYLOAD_FIELDS))
 
 
 class ReadOnlyAdmin(ModelAdmin):
@@ -38,6 +47,15 @@ class ReadOnlyAdmin(ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return PayloadFreeList
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        # Else ?input__contains= would answer questions about what is not shown.
+        if lookup.partition("__")[0] in PAYLOAD_FIELDS:
+            return False
+        return super().lookup_allowed(lookup, value, request)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         may_see = request.user.has_perm("django_durable.view_payload")
