@@ -1,117 +1,250 @@
-"""Status changes: each is whole, fenced and told; closed is final."""
+"""Changes of status: legal, under the lease, together with their audit line, announced after the commit."""
+
+import uuid
+from datetime import timedelta
 
 import pytest
-from django.db import connection
 
-from django_durable import signals, workflow
-from django_durable.clock import DatabaseNow
+from django_durable import client, clock, signals
 from django_durable.engine import claims, transitions
+from django_durable.engine.history import Checkpoint
+from django_durable.engine.outcomes import Park
 from django_durable.exceptions import ExecutionClosedError, ExecutionNotFoundError, LeaseLostError
-from django_durable.models import AuditEntry, Execution, Status, StuckReason, Timer
+from django_durable.models import AuditEntry, Execution, Status, Step, StepStatus, StuckReason, Timer
+from tests.authoring import Deployed, no_op, rows
+
+USING = "default"
 
 
 @pytest.fixture
-def claimed():
-    @workflow("transitions.flow")
-    def flow(ctx):
-        return None
-
-    started = flow.start()
-    claim = claims.take(started.id, using="default")
-    return claim, Execution.objects.get(pk=started.id)
+def execution(durable):
+    return Deployed("flow", no_op).workflow.start()
 
 
 @pytest.fixture
-def told():
-    heard = []
-
-    def hear(sender, signal, **facts):
-        heard.append({"is_open": connection.in_atomic_block, **facts})
-
-    for signal in (signals.execution_closed, signals.execution_parked, signals.execution_stuck):
-        signal.connect(hear, weak=False, dispatch_uid="test")
-    yield heard
-    for signal in (signals.execution_closed, signals.execution_parked, signals.execution_stuck):
-        signal.disconnect(dispatch_uid="test")
+def claim(execution):
+    return claims.take(execution.id, using=USING)
 
 
-def test_a_close_takes_the_timer_and_leaves_the_outcome_and_one_audit_row(durable, claimed):
-    claim, execution = claimed
-    transitions.close(claim, execution, Status.COMPLETED, result="[1,null]")
-    stored = Execution.objects.get()
-    assert (stored.status, stored.result, stored.finished_at is not None) == ("completed", "[1,null]", True)
-    assert stored.started_at is not None
-    assert Timer.objects.count() == 0
-    assert list(AuditEntry.objects.values_list("kind", "before")) == [("completed", {"status": "pending"})]
+@pytest.fixture
+def heard():
+    """What was announced, by name of the Django signal."""
+    told, receivers = [], {}
+    for name in ("execution_parked", "execution_closed", "execution_stuck"):
+
+        def receiver(*, _name=name, **facts):
+            told.append((_name, facts.get("status") or facts.get("reason")))
+
+        receivers[name] = receiver
+        getattr(signals, name).connect(receiver)
+    yield told
+    for name, receiver in receivers.items():
+        getattr(signals, name).disconnect(receiver)
 
 
-def test_a_second_close_changes_nothing(durable, claimed):
-    claim, execution = claimed
-    transitions.close(claim, execution, Status.COMPLETED, result="[1,null]")
-    before = list(Execution.objects.values())
+def current():
+    return Execution.objects.get()
+
+
+def a_park(claim, **values):
+    now = claim.now()
+    made = Checkpoint(position=0, name="sleep", kind="sleep", status=StepStatus.WAITING, started_at=now, due_at=now)
+    given = {
+        "checkpoint": made,
+        "is_new": True,
+        "status": Status.SLEEPING,
+        "until": now + timedelta(hours=1),
+        "waiting_for": "timer",
+    }
+    return Park(**given | values)
+
+
+def stick(claim, execution, reason):
+    transitions.stick(claim, execution, reason, error="[1,null]", error_type="X", detail="why")
+
+
+MOVES = {
+    "park": lambda claim, execution: transitions.park(claim, execution, a_park(claim)),
+    "close": lambda claim, execution: transitions.close(claim, execution, Status.COMPLETED, result="[1,null]"),
+    "stick": lambda claim, execution: stick(claim, execution, StuckReason.POISON),
+    "hand back": transitions.hand_back,
+}
+
+
+# -- under the lease -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_without_the_lease_nothing_is_written(execution, claim, move):
+    Timer.objects.update(token=uuid.uuid4())
+    before, row, timer = rows(), current().__dict__, Timer.objects.values().get()
+    moved = None
+    try:
+        moved = MOVES[move](claim, execution)
+    except LeaseLostError:
+        moved = False
+    assert moved is False
+    after = current().__dict__
+    assert rows() == before
+    assert {k: v for k, v in after.items() if k != "_state"} == {k: v for k, v in row.items() if k != "_state"}
+    assert Timer.objects.values().get() == timer
+
+
+def test_a_park_gives_the_lease_back_with_its_checkpoint(execution, claim):
+    Timer.objects.update(claims=4, progress=2, refused_since=clock.now())
+    assert transitions.park(claim, execution, a_park(claim)) is True
+    timer, row = Timer.objects.get(), current()
+    assert (timer.token, timer.holder, timer.claims, timer.progress, timer.refused_since) == (None, "", 0, 0, None)
+    assert (row.status, row.waiting_for, row.waiting_until) == ("sleeping", "timer", timer.due_at)
+    assert row.started_at is not None
+    assert Step.objects.get().name == "sleep"
+
+
+def test_a_park_loses_to_news_and_writes_nothing(execution, claim):
+    client.signal(execution, "go")
+    assert transitions.park(claim, execution, a_park(claim)) is False
+    assert Timer.objects.get().token == claim.token
+    assert current().status == "pending"
+    assert not Step.objects.exists()
+
+
+def test_a_park_settles_nothing_that_is_settled(execution, claim):
+    made = a_park(claim)
+    Step.objects.create(
+        execution=execution,
+        id=made.checkpoint.id,
+        position=0,
+        name="sleep",
+        kind="sleep",
+        status="completed",
+        started_at=clock.now(),
+        finished_at=clock.now(),
+    )
     with pytest.raises(LeaseLostError):
-        transitions.close(claim, execution, Status.FAILED, error="x")
-    assert list(Execution.objects.values()) == before
+        transitions.park(claim, execution, a_park(claim, checkpoint=made.checkpoint, is_new=False))
+
+
+def test_a_park_under_a_cancel_stays_cancelling(execution, claim):
+    execution.cancel_requested_at = clock.now()
+    transitions.park(claim, execution, a_park(claim))
+    assert current().status == "cancelling"
+
+
+def test_closing_takes_the_timer_and_keeps_the_outcome(execution, claim):
+    transitions.close(claim, execution, Status.FAILED, error="[1,null]", error_type="shop.Boom")
+    row = current()
+    assert (row.status, row.error, row.error_type, row.waiting_for) == ("failed", "[1,null]", "shop.Boom", "")
+    assert row.finished_at == clock.now()
+    assert not Timer.objects.exists()
+    entry = AuditEntry.objects.get()
+    assert (entry.kind, entry.before, entry.actor) == ("failed", {"status": "pending"}, "")
+
+
+@pytest.mark.parametrize(
+    ("reason", "held", "again"), [(StuckReason.NONDETERMINISM, False, 60), (StuckReason.POISON, True, None)]
+)
+def test_being_set_aside_is_looked_at_again_only_for_new_code(execution, claim, reason, held, again):
+    stick(claim, execution, reason)
+    timer, row = Timer.objects.get(), current()
+    assert (row.status, row.stuck_reason, row.finished_at) == ("stuck", reason, None)
+    assert timer.held is held
+    assert timer.due_at == (clock.now() + timedelta(seconds=again) if again else None)
+
+
+def test_being_set_aside_for_the_same_reason_again_is_no_news(durable, execution, claim):
+    stick(claim, execution, StuckReason.NONDETERMINISM)
+    durable.clock.advance(timedelta(minutes=1))
+    stick(claims.take(execution.id, using=USING), current(), StuckReason.NONDETERMINISM)
     assert AuditEntry.objects.count() == 1
 
 
-def test_hand_back_makes_it_due_at_once_and_counts_as_no_crash(durable, claimed):
-    claim, execution = claimed
+def test_handing_back_makes_it_due_and_counts_as_no_crash(execution, claim):
     transitions.hand_back(claim, execution)
-    timer = Timer.objects.due().get()
-    assert (timer.token, timer.holder, timer.claims) == (None, "", 0)
-    assert Execution.objects.get().started_at is not None  # so that the next pass loads the history
-
-
-def test_poison_waits_for_a_person(durable, claimed):
-    claim, execution = claimed
-    transitions.stick(claim, execution, StuckReason.POISON, error="[1,1]", error_type="", detail="")
     timer = Timer.objects.get()
-    assert (timer.due_at, timer.held) == (None, True)
-    Timer.objects.filter(pk=execution.pk).bump()
-    assert not Timer.objects.due().exists()
+    assert (timer.token, timer.holder, timer.claims, timer.due_at) == (None, "", 0, clock.now())
+    assert current().status == "pending"
 
 
-def test_a_mismatch_is_looked_at_again_and_told_once(durable, claimed):
-    claim, execution = claimed
-    for _ in range(2):
-        transitions.stick(claim, execution, StuckReason.NONDETERMINISM, error="[1,1]", error_type="", detail="")
-        assert Timer.objects.get().due_at is not None
-        Timer.objects.update(due_at=DatabaseNow())
-        claim, execution = claims.take(execution.id, using="default"), Execution.objects.get()
-    assert list(AuditEntry.objects.values_list("kind", flat=True)) == ["stuck_nondeterminism"]
+# -- from outside --------------------------------------------------------------------------------------
 
 
-def test_orders_need_a_timer(durable, claimed):
-    claim, execution = claimed
-    transitions.close(claim, execution, Status.COMPLETED)
-    for order in (transitions.request_cancel, transitions.terminate):
-        with pytest.raises(ExecutionClosedError):
-            order(execution.id, using="default", actor="", reason="")
-        with pytest.raises(ExecutionNotFoundError):
-            order(claim.token, using="default", actor="", reason="")
+def test_a_cancel_of_what_is_stuck_leaves_it_marked(execution, claim):
+    stick(claim, execution, StuckReason.NONDETERMINISM)
+    transitions.request_cancel(execution.id, using=USING, actor="ada", reason="r")
+    row = current()
+    assert (row.status, row.stuck_reason) == ("stuck", "nondeterminism")
+    assert row.cancel_requested_at is not None
+    assert Timer.objects.get().due_at == clock.now()
 
 
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("polling")
-def test_django_signals_are_sent_after_the_commit(claimed, told):
-    claim, execution = claimed
-    transitions.close(claim, execution, Status.COMPLETED)
-    assert [(facts["execution_id"], facts["status"], facts["is_open"]) for facts in told] == [
-        (execution.id, "completed", False)
-    ]
+def test_a_cancel_does_not_wait_for_a_start_that_was_planned(durable):
+    execution = Deployed("flow", no_op).workflow.using(delay=3600).start()
+    transitions.request_cancel(execution.id, using=USING, actor="", reason="")
+    durable.run_until_idle()
+    assert current().status == "cancelled"
 
 
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("polling")
-def test_a_receiver_that_fails_does_not_harm_the_engine(claimed):
-    def fails(**_):
-        raise RuntimeError
+def test_a_terminate_closes_whatever_the_status(execution, claim):
+    stick(claim, execution, StuckReason.POISON)
+    transitions.terminate(execution.id, using=USING, actor="ada", reason="enough")
+    row = current()
+    assert (row.status, row.stuck_reason, row.cancel_reason) == ("terminated", "", "enough")
+    assert row.finished_at == clock.now()
+    assert AuditEntry.objects.get(kind="terminated").before == {"status": "stuck", "workflow": "flow"}
 
-    claim, execution = claimed
-    signals.execution_closed.connect(fails, weak=False, dispatch_uid="test")
+
+def test_a_terminate_keeps_the_reason_of_the_cancel_before(execution):
+    transitions.request_cancel(execution.id, using=USING, actor="", reason="first")
+    transitions.terminate(execution.id, using=USING, actor="", reason="second")
+    assert current().cancel_reason == "first"
+
+
+@pytest.mark.parametrize("order", [transitions.request_cancel, transitions.terminate])
+def test_closed_is_final(execution, claim, order):
+    transitions.close(claim, execution, Status.COMPLETED, result="[1,null]")
+    before = rows()
+    with pytest.raises(ExecutionClosedError):
+        order(execution.id, using=USING, actor="", reason="")
+    with pytest.raises(ExecutionNotFoundError):
+        order(uuid.uuid4(), using=USING, actor="", reason="")
+    assert rows() == before
+    assert current().status == "completed"
+
+
+# -- announcements -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("move", "told"),
+    [
+        ("park", ("execution_parked", "sleeping")),
+        ("close", ("execution_closed", "completed")),
+        ("stick", ("execution_stuck", "poison")),
+    ],
+)
+def test_a_change_is_announced_after_its_commit(
+    execution, claim, heard, django_capture_on_commit_callbacks, move, told
+):
+    with django_capture_on_commit_callbacks(execute=True):
+        MOVES[move](claim, execution)
+        assert heard == []
+    assert heard == [told]
+
+
+def test_a_terminate_is_announced_too(execution, heard, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        transitions.terminate(execution.id, using=USING, actor="", reason="")
+    assert heard == [("execution_closed", "terminated")]
+
+
+def test_a_receiver_that_fails_does_not_harm_the_engine(execution, claim, django_capture_on_commit_callbacks):
+    def broken(**facts):
+        raise ValueError("receiver")
+
+    signals.execution_closed.connect(broken)
     try:
-        transitions.close(claim, execution, Status.COMPLETED)
+        with django_capture_on_commit_callbacks(execute=True):
+            MOVES["close"](claim, execution)
     finally:
-        signals.execution_closed.disconnect(dispatch_uid="test")
-    assert Execution.objects.get().status == "completed"
+        signals.execution_closed.disconnect(broken)
+    assert current().status == "completed"

@@ -1,67 +1,68 @@
-"""The drain loop: one after the other, for a bounded time, until it is told to stop."""
+"""The loop of every worker: claim, advance, repeat for a bounded time."""
 
+import uuid
 from datetime import timedelta
 
 import pytest
 
-from django_durable import client, step, workflow
-from django_durable.engine import shutdown, worker
-from django_durable.models import Timer
-from tests.authoring import no_op
+from django_durable import client, workflow
+from django_durable.engine import worker
+from tests.authoring import Deployed, no_op
 
 
 @pytest.fixture
-def flow():
-    @workflow("worker.flow")
-    def flow(ctx):
-        ctx.step("work", no_op)
-
-    return flow
+def flow(durable):
+    return Deployed("flow", no_op).workflow
 
 
-def test_a_drain_takes_everything_that_is_due_on_its_queue_only(durable, settings, flow):
+def test_a_drain_takes_forward_all_that_is_due_and_counts(flow):
+    started = [flow.start() for _ in range(3)]
+    assert worker.drain("default", using="default") == 3
+    assert worker.drain("default", using="default") == 0
+    assert {client.get(execution).status for execution in started} == {"completed"}
+
+
+def test_a_drain_keeps_to_its_queue(durable, flow, settings):
     settings.DURABLE = {**settings.DURABLE, "QUEUES": ("default", "slow")}
-    mine = [flow.start(), flow.start()]
-    other = flow.using(queue="slow").start()
-    assert worker.drain("default", using="default") == 2
-    assert [client.get(execution).status for execution in (*mine, other)] == ["completed", "completed", "pending"]
+    execution = flow.using(queue="slow").start()
+    assert worker.drain("default", using="default") == 0
+    assert worker.drain("slow", using="default") == 1
+    assert client.get(execution).status == "completed"
 
 
-def test_a_drain_begins_nothing_new_after_its_time(durable):
-    @step
-    def slow():
-        durable.clock.advance(timedelta(seconds=3))
-
-    @workflow("worker.slow")
-    def flow(ctx):
-        ctx.step(slow)
-
+def test_a_drain_begins_nothing_after_its_time(durable):
+    deployed = Deployed("flow", lambda ctx: ctx.step("slow", lambda: durable.clock.advance(timedelta(seconds=3))))
     for _ in range(5):
-        flow.start()
+        deployed.workflow.start()
     assert worker.drain("default", using="default", seconds=5) == 2
+    assert worker.drain("default", using="default", seconds=0) == 1
 
 
-def test_a_stopping_worker_claims_nothing(durable, flow):
-    execution = flow.start()
-    shutdown.request_stop()
-    try:
-        assert worker.drain("default", using="default") == 0
-        assert worker.advance_one(execution.id, using="default") is False
-    finally:
-        shutdown.forget()
-    assert Timer.objects.leased().count() == 0
-
-
-def test_what_is_not_due_is_not_advanced(durable, flow):
-    execution = flow.using(delay=60).start()
+def test_one_is_advanced_by_its_id_if_it_is_due(flow):
+    execution, delayed = flow.start(), flow.using(delay=60).start()
+    assert worker.advance_one(execution.id, using="default") is True
     assert worker.advance_one(execution.id, using="default") is False
+    assert worker.advance_one(delayed.id, using="default") is False
+    assert worker.advance_one(uuid.uuid4(), using="default") is False
 
 
-def test_known_queues_are_those_of_the_settings_and_of_the_workflows(settings):
-    settings.DURABLE = {"QUEUES": ("default", "reports")}
+def test_the_known_queues_are_those_of_settings_and_workflows(settings):
+    settings.DURABLE = {"QUEUES": ("default", "mail")}
 
-    @workflow("worker.queued", queue="imports")
-    def queued(ctx):
-        return None
+    @workflow("flow", queue="reports")
+    def flow(ctx):
+        pass
 
-    assert {"default", "reports", "imports"} <= set(worker.known_queues())
+    assert worker.known_queues() == ["default", "mail", "reports"]
+
+
+def test_an_execution_that_fails_does_not_stop_the_others(durable):
+    def code(ctx, name):
+        if name == "bad":
+            raise ValueError(name)
+        return name
+
+    deployed = Deployed("flow", code)
+    started = [deployed.workflow.start(name) for name in ("good", "bad", "fine")]
+    assert worker.drain("default", using="default") == 3
+    assert [client.get(execution).status for execution in started] == ["completed", "failed", "completed"]
