@@ -8,7 +8,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.core import checks
-from django.db import DatabaseError, connections, router
+from django.db import DatabaseError, connections, router, transaction
 
 from django_durable import beat, conf
 from django_durable.definitions import registry
@@ -84,17 +84,15 @@ def check_isolation(app_configs: object = None, databases: Sequence[str] | None 
     if not _is_ours(databases):
         return []
     connection: Any = connections[_alias()]
-    query = {"postgresql": "SHOW default_transaction_isolation", "mysql": "SELECT @@session.tx_isolation"}
+    query = {"postgresql": "SHOW transaction_isolation", "mysql": "SELECT @@session.transaction_isolation"}
     if connection.vendor not in query:
         return []
-    with connection.cursor() as cursor:
-        if connection.vendor == "mysql" and not connection.mysql_is_mariadb:
-            cursor.execute("SELECT @@session.transaction_isolation")
-        else:
-            cursor.execute(query[connection.vendor])
+    if connection.vendor == "mysql" and connection.mysql_is_mariadb:
+        query["mysql"] = "SELECT @@session.tx_isolation"
+    # In a transaction: what Django asks for and what the server's own default is are both in effect only there.
+    with transaction.atomic(using=_alias()), connection.cursor() as cursor:
+        cursor.execute(query[connection.vendor])
         level = str(cursor.fetchone()[0]).replace("-", " ").lower()
-    if connection.vendor == "postgresql":
-        level = _postgres_level(connection) or level
     if level == "read committed":
         return []
     return [
@@ -104,11 +102,6 @@ def check_isolation(app_configs: object = None, databases: Sequence[str] | None 
             id="durable.E006",
         )
     ]
-
-
-def _postgres_level(connection: Any) -> str:
-    level = getattr(connection, "isolation_level", None)
-    return "" if level is None else getattr(level, "name", str(level)).replace("_", " ").lower()
 
 
 @checks.register("durable")
@@ -148,8 +141,7 @@ def check_celery(app_configs: object = None, **_: Any) -> Messages:
 
 
 def _pickle(celery: Any) -> Iterator[checks.CheckMessage]:
-    accepted = {str(kind).rpartition("/")[2].removeprefix("x-python-") for kind in celery.accept_content or ()}
-    if accepted & {"pickle", "python-serialize"}:
+    if {"pickle", "application/x-python-serialize"} & {str(kind) for kind in celery.accept_content or ()}:
         yield checks.Warning(
             "Celery accepts pickle: whoever can write to the broker can run code in the workers.",
             hint='Set accept_content = ["json"]; django-durable sends JSON only.',
