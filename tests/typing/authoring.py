@@ -1,0 +1,66 @@
+"""Workflows as a type checker reads them; never imported. Each ``# E:`` line must be an error of that code."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import reveal_type
+
+from django_durable import Context, SignalType, current_step, step, workflow
+
+
+@dataclass(frozen=True)
+class Approval:
+    by: str
+
+
+approved = SignalType("typing.approved", payload=Approval)
+
+
+def plain(order_id: int, *, fast: bool = False) -> str:
+    return str(order_id)
+
+
+async def asynchronous(order_id: int) -> float:
+    return float(order_id)
+
+
+@step
+def bare(order_id: int) -> bytes:
+    return b""
+
+
+@step(atomic=True, timeout=timedelta(seconds=5))
+def with_options(order_id: int) -> list[int]:
+    return [order_id]
+
+
+@workflow("typing.fulfil")
+def fulfil(ctx: Context, order_id: int, note: str = "") -> dict[str, int]:
+    reveal_type(ctx.step(plain, order_id, fast=True))  # R: str
+    reveal_type(ctx.step("mine", plain, order_id))  # R: str
+    reveal_type(ctx.step(asynchronous, order_id))  # R: float
+    reveal_type(ctx.step("mine", asynchronous, order_id))  # R: float
+    reveal_type(ctx.step(bare, order_id))  # R: bytes
+    reveal_type(ctx.step("mine", with_options, order_id))  # R: list[int]
+    reveal_type(ctx.wait_for_signal(approved))  # R: authoring.Approval | None
+    reveal_type(ctx.wait_for_signal(approved, default=7))  # R: authoring.Approval | int
+    reveal_type(ctx.wait_for_signal("typing.approved"))  # R: Any
+    reveal_type(ctx.uuid4())  # R: uuid.UUID
+    reveal_type(current_step().idempotency_key)  # R: str
+    ctx.step(plain, "seven")  # E: call-overload
+    ctx.step(plain)  # E: call-overload
+    ctx.step(bare, "seven")  # E: call-overload
+    ctx.step("mine", plain, order_id, slow=True)  # E: call-arg
+    ctx.sleep("five minutes")  # E: arg-type
+    return {"order": order_id}
+
+
+reveal_type(bare(7))  # R: bytes
+reveal_type(fulfil.start_and_wait(7))  # R: dict[str, int]
+reveal_type(fulfil.using(key="k").start_and_wait(7, note="x"))  # R: dict[str, int]
+reveal_type(fulfil.start(7).status)  # R: str
+fulfil.start("seven")  # E: arg-type
+fulfil.start()  # E: call-arg
+fulfil.start(7, fast=True)  # E: call-arg
+fulfil.using(key="k").start(7, "x", "y")  # E: call-arg
+fulfil.using(priority="urgent")  # E: arg-type
+fulfil.using(nothing=1)  # E: call-arg
