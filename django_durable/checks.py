@@ -9,6 +9,7 @@ from django.apps import apps
 from django.conf import settings as django_settings
 from django.core import checks
 from django.db import DatabaseError, connections, router, transaction
+from django.utils.module_loading import import_string
 
 from django_durable import beat, conf
 from django_durable.definitions import registry
@@ -29,6 +30,16 @@ def check_settings(app_configs: object = None, **_: Any) -> Messages:
         settings = conf.read(given)
     except (ConfigurationError, TypeError) as error:
         return [checks.Error(str(error), hint="See the settings reference.", id="durable.E002")]
+    missing = [path for path in (settings.dispatcher, settings.payload_cipher) if path and not _can_import(path)]
+    if missing:
+        return [
+            checks.Error(
+                f"DURABLE names {path!r}, which cannot be imported.",
+                hint="Give the dotted path of a class.",
+                id="durable.E002",
+            )
+            for path in missing
+        ]
     if settings.lease_seconds < 3 * settings.heartbeat_interval_seconds:
         return [
             checks.Warning(
@@ -39,6 +50,13 @@ def check_settings(app_configs: object = None, **_: Any) -> Messages:
             )
         ]
     return []
+
+
+def _can_import(path: str) -> bool:
+    try:
+        return callable(import_string(path))
+    except ImportError:
+        return False
 
 
 def _unknown_setting(key: str) -> checks.CheckMessage:

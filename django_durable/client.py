@@ -54,20 +54,23 @@ _PRIORITY = dict(zip(PRIORITIES, (Priority.HIGH, Priority.NORMAL, Priority.LOW),
 # -- starting ------------------------------------------------------------------------------------------
 
 
-def start(
-    workflow: str | WorkflowDefinition[..., Any],
-    *args: Any,
-    options: StartOptions | None = None,
-    **kwargs: Any,
-) -> Execution:
+def get_workflow(name: str, version: int | None = None) -> WorkflowDefinition[..., Any]:
+    """A registered workflow, for starting it by name: ``get_workflow("orders.fulfil").using(key=...).start(...)``.
+
+    version: default the newest. Raises UnknownWorkflowError.
+    """
+    return registry.find(name, version)
+
+
+def start(workflow: str | WorkflowDefinition[..., Any], *args: Any, **kwargs: Any) -> Execution:
     """Start an execution by its registered name or definition; see ``WorkflowDefinition.start``.
 
-    With a key that is taken by the same input the existing execution is returned.
-    Raises UnknownWorkflowError, TypeError for wrong arguments, CodecError, InvalidOptionError, ExecutionConflict for
-    a key taken by other input. Transaction: the caller's, or its own; two statements.
+    Options, such as a key, go through ``get_workflow(name).using(...)``.
+    Raises UnknownWorkflowError, TypeError for wrong arguments, CodecError. Transaction: the caller's, or its own;
+    two statements.
     """
-    definition = registry.find(workflow) if isinstance(workflow, str) else workflow
-    return _start(definition, options or StartOptions(), args, kwargs)
+    definition = get_workflow(workflow) if isinstance(workflow, str) else workflow
+    return _start(definition, StartOptions(), args, kwargs)
 
 
 def _start(
@@ -76,6 +79,7 @@ def _start(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Execution:
+    """With a key that is taken by the same input the existing execution is returned."""
     using = options.using or get_settings().database
     execution = _new_execution(definition, options, args, kwargs)
     due_at = _due(options)
@@ -283,16 +287,10 @@ def result(execution: Target, *, timeout: timedelta | float | None = None, using
         pause = min(pause * 1.5, POLL_SECONDS[1])
 
 
-def start_and_wait(
-    workflow: str | WorkflowDefinition[..., Any],
-    *args: Any,
-    options: StartOptions | None = None,
-    **kwargs: Any,
-) -> Any:
+def start_and_wait(workflow: str | WorkflowDefinition[..., Any], *args: Any, **kwargs: Any) -> Any:
     """``start`` and ``result`` in one; refused inside a transaction before anything is written."""
-    using = options.using if options else None
-    refuse_transaction(using)
-    return result(start(workflow, *args, options=options, **kwargs), using=using)
+    refuse_transaction(None)
+    return result(start(workflow, *args, **kwargs))
 
 
 def refuse_transaction(using: str | None) -> None:

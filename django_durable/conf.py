@@ -46,7 +46,7 @@ class Settings:
     # Largest encoded input, result or signal.
 
     payload_cipher: str | None = None
-    # Dotted path of an object with `seal(text) -> text` and `open(text) -> text`, applied to every stored payload.
+    # Dotted path of a class with `seal(text) -> text` and `open(text) -> text`, applied to every stored payload.
 
     @property
     def heartbeat_interval_seconds(self) -> float:
@@ -76,6 +76,8 @@ def read(given: Mapping[str, Any]) -> Settings:
             near = nearest_key(key)
             hint = f" Did you mean {near!r}?" if near else ""
             raise ConfigurationError(f"DURABLE[{key!r}] is not a setting.{hint}")
+        if field == "queues" and isinstance(value, str):
+            raise ConfigurationError(f"DURABLE['QUEUES'] = {value!r}: give a list of names.")
         values[field] = tuple(value) if field == "queues" else value
     settings = Settings(**values)
     if settings.lease_seconds <= 0 or settings.heartbeat_interval_seconds <= 0:

@@ -144,6 +144,8 @@ class ExecutionFailedError(DurableError):
     type_name, message, traceback_text: of the error that ended it, as recorded.
     """
 
+    what = "failed"
+
     def __init__(self, execution_id: object, type_name: str = "", message: str = "", traceback_text: str = "") -> None:
         super().__init__(execution_id, type_name, message, traceback_text)
         self.execution_id = execution_id
@@ -153,19 +155,25 @@ class ExecutionFailedError(DurableError):
 
     def __str__(self) -> str:
         cause = ": ".join(part for part in (self.type_name, self.message) if part)
-        return f"Execution {self.execution_id} failed" + (f" with {cause}" if cause else "")
+        return f"Execution {self.execution_id} {self.what}" + (f": {cause}" if cause else "")
 
 
 class ExecutionCancelledError(ExecutionFailedError):
     """The execution was cancelled."""
 
+    what = "was cancelled"
+
 
 class ExecutionTerminatedError(ExecutionFailedError):
     """The execution was terminated."""
 
+    what = "was terminated"
+
 
 class ExecutionTimedOutError(ExecutionFailedError):
     """The execution passed its deadline."""
+
+    what = "passed its deadline"
 
 
 class OperationError(DurableError):
@@ -279,7 +287,10 @@ class Suspend(ControlFlow):
 
 
 class Cancelled(ControlFlow):
-    """The execution is being cancelled. Clean up in ``finally`` or ``except Cancelled`` and raise it again."""
+    """The execution is being cancelled. Clean up in ``except Cancelled`` and raise it again.
+
+    Not in ``finally``: ordinary code there runs at every suspension too.
+    """
 
 
 class DeadlineExceeded(Cancelled):

@@ -102,7 +102,7 @@ def _is_poison(claim: Claim, checkpoints: list[Checkpoint]) -> bool:
 def _set_aside_as_poison(claim: Claim, execution: Execution) -> None:
     text = (
         f"{claim.claims - 1} workers were lost while they ran this without a new checkpoint. Look for a step that "
-        "exhausts memory or kills its process; then fix it and retry, or terminate the execution."
+        "exhausts memory or kills its process; fix it, then terminate this execution and start it anew."
     )
     transitions.stick(
         claim,

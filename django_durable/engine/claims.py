@@ -157,7 +157,7 @@ def release_dead(*, using: str) -> int:
         freed = (
             Timer.objects.using(using)
             .held_by(execution_id, token)
-            .update(token=None, holder="", due_at=DatabaseNow() + pause)
+            .update(token=None, holder="", due_at=DatabaseNow() + pause if pause else DatabaseNow())
         )
         released += freed
         if freed and not pause:

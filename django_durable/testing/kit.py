@@ -22,7 +22,7 @@ Stub = Callable[..., Any]
 
 
 class NotIdleError(AssertionError):
-    """Something stays due for ever: a workflow that never waits, or one that keeps being refused."""
+    """Something stays due for ever, or what the test wants a result of still waits."""
 
 
 class DurableKit:
@@ -70,8 +70,14 @@ class DurableKit:
         return passes + self.run_until_idle()
 
     def run(self, execution: client.Target) -> Any:
-        """Run until idle and return the result, or raise as ``client.result`` does."""
+        """Run until idle and return the result, or raise as ``client.result`` does; NotIdleError if it still waits."""
         self.run_until_idle()
+        found = client.inspect(execution)
+        if found.finished_at is None:
+            until = f" until {found.waiting_until}" if found.waiting_until else ""
+            raise NotIdleError(
+                f"{found.workflow} {found.id} is {found.status}, waiting for {found.waiting_for}{until}."
+            )
         return client.result(execution)
 
     def signal(self, execution: client.Target, signal: Any, payload: object = None) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from django.core import checks
 
+from django_durable.checks import check_settings
+
 
 @pytest.mark.parametrize(
     ("given", "check_id"),
@@ -22,3 +24,18 @@ def test_mistake_is_reported(settings: Any, given: dict[str, Any], check_id: str
     errors = [message for message in found if message.level >= checks.ERROR]
     assert [message.id for message in errors] == [check_id]
     assert errors[0].hint
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"QUEUES": "default"}, "give a list of names"),
+        ({"DISPATCHER": "shop.nowhere.Dispatcher"}, "cannot be imported"),
+        ({"PAYLOAD_CIPHER": "shop.nowhere.Cipher"}, "cannot be imported"),
+    ],
+)
+def test_values_of_no_use_are_named(settings, given, told):
+    settings.DURABLE = given
+    found = check_settings()
+    assert [message.id for message in found] == ["durable.E002"]
+    assert told in found[0].msg

@@ -8,7 +8,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 
 from django_durable.conf import get_settings
 from django_durable.engine.tick import tick
@@ -18,7 +18,9 @@ class Command(BaseCommand):
     help = "Wake what is due and return the leases of dead workers. Harmless beside any number of others."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--database", default=None, help='Alias; default DURABLE["DATABASE"].')
+        parser.add_argument(
+            "--database", choices=tuple(connections), default=None, help='Alias; default DURABLE["DATABASE"].'
+        )
         parser.add_argument("--every", type=float, default=None, metavar="SECONDS", help="Repeat until interrupted.")
         parser.add_argument("--json", action="store_true", help="Print the overdue queues as JSON.")
 

@@ -10,6 +10,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
 
 from django_durable.conf import get_settings
 from django_durable.engine.embedded import EmbeddedWorker
@@ -20,7 +21,9 @@ class Command(BaseCommand):
     help = "Run due executions in threads of this process, and tick. Needs no broker."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--database", default=None, help='Alias; default DURABLE["DATABASE"].')
+        parser.add_argument(
+            "--database", choices=tuple(connections), default=None, help='Alias; default DURABLE["DATABASE"].'
+        )
         parser.add_argument("--threads", type=int, default=2, help="How many executions at a time; default 2.")
         parser.add_argument("--queue", action="append", dest="queues", help="Only this queue; may be repeated.")
         parser.add_argument("--until-idle", action="store_true", help="Stop when nothing is due.")
