@@ -33,6 +33,11 @@ def with_options(order_id: int) -> list[int]:
     return [order_id]
 
 
+@step
+async def fetch(url: str) -> bool:
+    return bool(url)
+
+
 @workflow("typing.fulfil")
 def fulfil(ctx: Context, order_id: int, note: str = "") -> dict[str, int]:
     reveal_type(ctx.step(plain, order_id, fast=True))  # R: str
@@ -41,6 +46,7 @@ def fulfil(ctx: Context, order_id: int, note: str = "") -> dict[str, int]:
     reveal_type(ctx.step("mine", asynchronous, order_id))  # R: float
     reveal_type(ctx.step(bare, order_id))  # R: bytes
     reveal_type(ctx.step("mine", with_options, order_id))  # R: list[int]
+    reveal_type(ctx.step(fetch, "/"))  # R: bool
     reveal_type(ctx.wait_for_signal(approved))  # R: authoring.Approval | None
     reveal_type(ctx.wait_for_signal(approved, default=7))  # R: authoring.Approval | int
     reveal_type(ctx.wait_for_signal("typing.approved"))  # R: Any
@@ -50,6 +56,9 @@ def fulfil(ctx: Context, order_id: int, note: str = "") -> dict[str, int]:
     ctx.step(plain)  # E: call-overload
     ctx.step(bare, "seven")  # E: call-overload
     ctx.step("mine", plain, order_id, slow=True)  # E: call-arg
+    ctx.step(fetch, order_id)  # E: call-overload
+    ctx.step(7)  # E: call-overload
+    ctx.wait_for_signal(approved, timeout="3 days")  # E: call-overload
     ctx.sleep("five minutes")  # E: arg-type
     return {"order": order_id}
 
@@ -64,3 +73,15 @@ fulfil.start(7, fast=True)  # E: call-arg
 fulfil.using(key="k").start(7, "x", "y")  # E: call-arg
 fulfil.using(priority="urgent")  # E: arg-type
 fulfil.using(nothing=1)  # E: call-arg
+bare("seven")  # E: arg-type
+step(retry=3)(plain)  # E: call-overload
+SignalType("typing.odd", payload=Approval("me"))  # E: arg-type
+
+
+def called_as_a_test_does(ctx: Context) -> None:
+    reveal_type(fulfil(ctx, 7))  # R: dict[str, int]
+    fulfil(ctx)  # E: call-arg
+
+
+@workflow("typing.without_context")  # E: arg-type
+def without_context(order_id: int) -> None: ...
