@@ -63,11 +63,15 @@ class Play:
     scenario: Scenario
     ledger: Ledger
     key: str = field(default_factory=lambda: f"play-{os.getpid()}-{next(_numbers)}")
+    _id: UUID | None = None
 
     @property
     def execution_id(self) -> UUID | None:
-        found = Execution.objects.filter(workflow=self.scenario.workflow.name, key=self.key)
-        return found.values_list("pk", flat=True).first()
+        """None until its start has been committed, by whomever."""
+        if self._id is None:
+            found = Execution.objects.filter(workflow=self.scenario.workflow.name, key=self.key)
+            self._id = found.values_list("pk", flat=True).first()
+        return self._id
 
     def start(self) -> None:
         options = {"key": self.key, "timeout": self.scenario.timeout}
@@ -201,6 +205,8 @@ class Sweep:
         held = Timer.objects.filter(execution=play.execution_id).leased().exists()
         assert not held, "the lease of a dead process was not returned at once"
         play.work()
+        found = check(USING, play.ledger, only=[play.execution_id])
+        assert not found, f"at rest after the recovery: {found}"
 
     def _judge(self, play: Play) -> list[str]:
         execution_id = play.execution_id

@@ -13,7 +13,7 @@ from tests.ledger_app import ledger
 from tests.ledger_app.models import LedgerRow
 
 WITNESSED: dict[str, Any] = {}  # step definitions by the name under which checkpoints keep them
-SHORT = Retry(max_attempts=3, initial_seconds=0.02, multiplier=1, jitter=0)
+SHORT = Retry(max_attempts=3, initial_seconds=0.01, multiplier=1, jitter=0)
 
 
 class Broken(Exception):
@@ -123,6 +123,11 @@ def atomic(ctx: Context) -> str:
     ctx.step(insert_row)
     ctx.step("between", append)
     return seen(ctx, "row", ctx.step("again", insert_row))
+
+
+@workflow("ledger.atomic_once")
+def atomic_once(ctx: Context) -> str:
+    return ctx.step(insert_row)
 
 
 @workflow("ledger.atomic_retried")
