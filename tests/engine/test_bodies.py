@@ -41,6 +41,14 @@ def celery_bound(self, number):
     return number + 1
 
 
+if find_spec("django.tasks"):
+    from django.tasks import task
+
+    @task
+    def django_task(number):
+        return number + 1
+
+
 class Adder:
     def __call__(self, number):
         return number + 1
@@ -110,17 +118,13 @@ def test_a_step_whose_name_is_reserved_needs_another_id(durable):
 
 @pytest.mark.skipif(find_spec("django.tasks") is None, reason="django.tasks came with Django 6.0")
 def test_a_django_task_runs_here(durable):
-    from django.tasks import task
-
-    @task
-    def django_task(number):
-        return number + 1
-
     @workflow("flow")
     def flow(ctx):
         return ctx.step(django_task, 1)
 
-    assert durable.run(flow.start()) == 2
+    execution = flow.start()
+    assert durable.run(execution) == 2
+    assert durable.inspect(execution).history[0].step_id == "django_task"
 
 
 def django_like_task(**attributes):
