@@ -13,8 +13,9 @@ from django.utils.module_loading import import_string
 
 from django_durable import beat, conf
 from django_durable.definitions import registry
+from django_durable.engine.worker import known_queues
 from django_durable.exceptions import ConfigurationError
-from django_durable.models import Execution
+from django_durable.models import Execution, Timer
 
 Messages = list[checks.CheckMessage]
 
@@ -195,6 +196,26 @@ def check_live_executions(app_configs: object = None, databases: Sequence[str] |
         )
         for name, version in live
         if not registry.knows(name, version)
+    ]
+
+
+@checks.register(checks.Tags.database, "durable")
+def check_queues(app_configs: object = None, databases: Sequence[str] | None = None, **_: Any) -> Messages:
+    """W012: live executions on queues that nobody looks at any more."""
+    if not _is_ours(databases):
+        return []
+    try:
+        lost = Timer.objects.using(_alias()).exclude(queue__in=known_queues())
+        names = list(lost.values_list("queue", flat=True).distinct()[:100])
+    except (DatabaseError, ConfigurationError, TypeError):  # not migrated yet, or E001 and E002 say more
+        return []
+    return [
+        checks.Warning(
+            f"Live executions wait on queue {name!r}, which neither DURABLE['QUEUES'] nor a workflow names.",
+            hint="Keep the name in DURABLE['QUEUES'] until the queue is empty.",
+            id="durable.W012",
+        )
+        for name in names
     ]
 
 

@@ -58,13 +58,16 @@ def _run_pass(claim: Claim) -> None:
         inbox=history.load_inbox(claim.execution_id, using=claim.using) if claim.wake_seq else [],
         cancel_requested_at=execution.cancel_requested_at,
     )
-    if not checkpoints and _ends_before_it_began(claim, execution):
+    if _is_first_pass(claim, execution) and _ends_before_it_began(claim, execution):
         return
     replay = Replay(journal, checkpoints, deadline_at=execution.deadline_at, short_wait_seconds=_short_wait(claim))
-    given = payloads.load(execution.input)
+    try:
+        given = payloads.load(execution.input)
+    except CodecError as error:  # written by code that this worker does not have
+        _set_aside_for_new_code(claim, execution, error)
+        return
     while not _settle(replay, execution, replay.run(definition, given["args"], given["kwargs"])):
         journal.renew()
-        execution.cancel_requested_at = journal.cancel_requested_at
 
 
 def _load(claim: Claim) -> Execution:
@@ -82,10 +85,15 @@ def _definition(execution: Execution) -> WorkflowDefinition[..., Any] | None:
 
 
 def _load_history(claim: Claim, execution: Execution) -> list[Checkpoint]:
-    """No query on the first pass: no earlier claim, and no earlier pass that ended, so nothing is recorded."""
-    if claim.claims == 1 and execution.started_at is None:
+    """No query on the first pass: nothing can be recorded."""
+    if _is_first_pass(claim, execution):
         return []
     return history.load(claim.execution_id, using=claim.using)
+
+
+def _is_first_pass(claim: Claim, execution: Execution) -> bool:
+    """No worker has run any of it: no claim was lost since the last pass that ended, and none has ended."""
+    return claim.claims == 1 and execution.started_at is None
 
 
 def _is_poison(claim: Claim, checkpoints: list[Checkpoint]) -> bool:
@@ -94,7 +102,7 @@ def _is_poison(claim: Claim, checkpoints: list[Checkpoint]) -> bool:
         return False
     progress = len(checkpoints) + sum(checkpoint.attempts for checkpoint in checkpoints)
     if progress > claim.progress:
-        claim.timers().update(claims=1, progress=progress)
+        claim.timers().update(claims=1, progress=progress, refused_since=None)
         return False
     return claim.claims > get_settings().max_claims
 
@@ -137,6 +145,7 @@ def _short_wait(claim: Claim) -> float:
 def _settle(replay: Replay, execution: Execution, outcome: Outcome) -> bool:
     """Write how the pass ended. False: news has come, run again."""
     claim = replay.claim
+    execution.cancel_requested_at = replay.journal.cancel_requested_at
     if not isinstance(outcome, Abandon):
         replay.progress_shown.flush()
     match outcome:
@@ -214,4 +223,5 @@ def _error_text(error: BaseException) -> str:
 
 
 def _type_name(error: BaseException) -> str:
-    return getattr(error, "type_name", "") or f"{type(error).__module__}.{type(error).__qualname__}"
+    name = getattr(error, "type_name", "") or f"{type(error).__module__}.{type(error).__qualname__}"
+    return str(name)[:200]

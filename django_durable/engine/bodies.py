@@ -6,6 +6,7 @@ in the worker that holds the execution; a task object is a function with a name,
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import inspect
 import threading
@@ -66,7 +67,10 @@ def time_out(definition: StepDefinition[..., Any]) -> StepTimedOut:
 
 def _plain(fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     if inspect.iscoroutinefunction(fn):
-        return async_to_sync(fn)(*args, **kwargs)
+        try:
+            return async_to_sync(fn)(*args, **kwargs)
+        except asyncio.CancelledError as error:  # a BaseException, which would end the worker's loop
+            raise RuntimeError("The step's coroutine was cancelled.") from error
     return fn(*args, **kwargs)
 
 

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Sequence
 
-from django.db import Error, connections
+from django.db import connections
 
 from django_durable.engine import shutdown, worker
 from django_durable.engine.tick import tick
@@ -65,8 +65,8 @@ class EmbeddedWorker:
         """Passes made on all queues; None if the database failed: then nobody knows what is due."""
         try:
             worked = sum(worker.drain(queue, using=self._using) for queue in self._queues)
-        except Error:
-            logger.warning("The database failed; trying again.", exc_info=True)
+        except Exception:  # a database that is away, or one execution's trouble: the loop goes on
+            logger.warning("A pass failed; trying again.", exc_info=True)
             connections[self._using].close()
             self._stopping.wait(RECONNECT_SECONDS)
             return None
@@ -79,7 +79,7 @@ class EmbeddedWorker:
             while not self._stopping.wait(TICK_SECONDS):
                 try:
                     tick(using=self._using)
-                except Error:
+                except Exception:
                     logger.warning("The tick failed; trying again.", exc_info=True)
                     connections[self._using].close()
         finally:

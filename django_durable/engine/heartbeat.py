@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from django.db import Error, connections
+from django.db import connections
 
 from django_durable import clock
 from django_durable.conf import get_settings
@@ -67,8 +67,8 @@ class Heartbeat:
     def _extend(self, claim: Claim) -> None:
         try:
             held = claims.extend(claim)
-        except Error:
-            logger.warning("No sign of life for %s: the database failed.", claim.execution_id, exc_info=True)
+        except Exception:  # whatever it is, this lease can no longer be counted on
+            logger.warning("No sign of life for %s.", claim.execution_id, exc_info=True)
             connections[claim.using].close()
             held = False
         with self._changed:

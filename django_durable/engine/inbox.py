@@ -24,15 +24,16 @@ def wait(matcher: Matcher, name: str, timeout_seconds: float | None, default: An
     """
     call = matcher.enter(Kind.WAIT, f"signal:{name}", target=name)
     if call.recorded is not None and call.recorded.is_settled:
-        return default if call.recorded.result is None else payloads.load(call.recorded.result)
+        return default if call.recorded.result is None else matcher.stored(payloads.load, call.recorded.result)
 
     signal = _oldest(matcher.journal.inbox, name)
     if signal is not None:
+        payload = matcher.stored(payloads.load, signal.payload)  # before it is consumed: this worker must understand it
         done = call.checkpoint(
             status=StepStatus.COMPLETED, result=signal.payload, finished_at=matcher.claim.now(), due_at=None
         )
         matcher.settle(call, done, consuming=signal)
-        return payloads.load(signal.payload)
+        return payload
 
     until = _until(call.recorded.due_at if call.recorded else None, call, timeout_seconds)
     if until is not None and until <= matcher.claim.now():

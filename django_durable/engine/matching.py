@@ -13,7 +13,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
+
+from django.db import Error
 
 from django_durable.context import running_step
 from django_durable.engine import shutdown
@@ -23,6 +25,7 @@ from django_durable.engine.outcomes import Abandon, HandBack, Leave, Leaving, Mi
 from django_durable.engine.reconnect import TRANSIENT
 from django_durable.exceptions import (
     Cancelled,
+    CodecError,
     DeadlineExceeded,
     InvalidOptionError,
     LeaseLostError,
@@ -31,6 +34,7 @@ from django_durable.exceptions import (
 )
 from django_durable.models import Kind, StepStatus
 
+T = TypeVar("T")
 INTERRUPTIONS: dict[str, type[Cancelled]] = {
     StepStatus.CANCELLED: Cancelled,
     StepStatus.TIMED_OUT: DeadlineExceeded,
@@ -161,8 +165,14 @@ class Matcher:
     # -- recording ---------------------------------------------------------------------------------
 
     def settle(self, call: Call, checkpoint: Checkpoint, *, consuming: Any = None) -> Checkpoint:
-        """Record the state of a call, and keep the history in memory in step with the table."""
-        recorded = self.recording(lambda: self.journal.settle(checkpoint, is_new=call.is_new, consuming=consuming))
+        """Record the state of a call, and keep the history in memory in step with the table.
+
+        A database that fails here leaves the function: the workflow must not take it for an error of its own.
+        """
+        try:
+            recorded = self.journal.settle(checkpoint, is_new=call.is_new, consuming=consuming)
+        except (LeaseLostError, Error) as error:
+            raise self.leave(Abandon(error)) from error
         self.remember(call, recorded)
         return recorded
 
@@ -171,11 +181,18 @@ class Matcher:
         call.recorded = recorded
 
     def recording(self, write: Callable[[], Checkpoint]) -> Checkpoint:
-        """Run one write; its failures leave the function instead of looking like the workflow's own."""
+        """Run a write that has user code in it: only what is certainly not that code's failure leaves the function."""
         try:
             return write()
         except (LeaseLostError, *TRANSIENT) as error:
             raise self.leave(Abandon(error)) from error
+
+    def stored(self, load: Callable[[str], T], text: str | None) -> T:
+        """Decode what is recorded. Text that this process cannot read wants other code; it is no workflow's error."""
+        try:
+            return load(text or "")
+        except CodecError as error:
+            raise self.leave(Mismatch(error)) from error
 
     def park(self, call: Call, checkpoint: Checkpoint, **park: Any) -> Leave:
         """To be raised: wait as described by ``outcomes.Park``; wakes for the deadline too."""

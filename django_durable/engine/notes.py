@@ -26,4 +26,4 @@ def _fact(matcher: Matcher, kind: Kind, name: str, fact: Any) -> Any:
         result = payloads.dump(fact())
         matcher.settle(call, call.checkpoint(result=result, finished_at=matcher.claim.now()))
     assert call.recorded is not None
-    return payloads.load(call.recorded.result or "")
+    return matcher.stored(payloads.load, call.recorded.result)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
+from django.db import Error
 from django.db.models import Exists, OuterRef
 
 from django_durable import clock
 from django_durable.engine.claims import Claim
 from django_durable.models import Execution, Timer
+
+logger = logging.getLogger("django_durable.execution")
 
 EVERY_SECONDS = 1.0
 
@@ -25,12 +30,15 @@ class Progress:
             self.flush()
 
     def flush(self) -> None:
-        """One fenced UPDATE, or none when there is no news."""
-        if not self._unwritten:
+        """One fenced UPDATE, or none when there is no news. Never raises: it must not decide how an execution ends."""
+        values, self._unwritten = self._unwritten, {}
+        if not values:
             return
         claim = self._claim
         lease = Timer.objects.filter(execution_id=OuterRef("pk"), token=claim.token)
         executions = Execution.objects.using(claim.using).filter(pk=claim.execution_id)
-        executions.filter(Exists(lease)).update(**self._unwritten)
-        self._unwritten = {}
+        try:
+            executions.filter(Exists(lease)).update(**values)
+        except (Error, ValueError):
+            logger.warning("Progress of %s was not written.", claim.execution_id, exc_info=True)
         self._written_at = clock.monotonic()

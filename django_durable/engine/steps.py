@@ -32,7 +32,7 @@ def run(matcher: Matcher, step_id: str | None, body: Any, args: tuple[Any, ...],
     call = matcher.enter(Kind.STEP, name, target=definition.name)
     while call.recorded is None or not call.recorded.is_settled:
         _advance(matcher, call, definition, args, kwargs)
-    return _outcome(call.recorded, definition)
+    return _outcome(matcher, call.recorded, definition)
 
 
 def _advance(matcher: Matcher, call: Call, definition: StepDefinition[..., Any], args: Any, kwargs: Any) -> None:
@@ -169,11 +169,11 @@ def _wait_for_next_attempt(matcher: Matcher, call: Call) -> None:
     )
 
 
-def _outcome(recorded: Checkpoint, definition: StepDefinition[..., Any]) -> Any:
+def _outcome(matcher: Matcher, recorded: Checkpoint, definition: StepDefinition[..., Any]) -> Any:
     """The recorded value, or the recorded error: built from the checkpoint in the first run and in every replay."""
     if recorded.status == StepStatus.COMPLETED:
-        return payloads.load(recorded.result or "")
-    error = payloads.load_error(recorded.error or "")
+        return matcher.stored(payloads.load, recorded.result)
+    error = matcher.stored(payloads.load_error, recorded.error)
     declared = codec.rebuild_error(error, definition.raises)
     if declared is not None:
         raise declared

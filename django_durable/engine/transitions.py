@@ -55,10 +55,6 @@ def park(claim: Claim, execution: Execution, park: Park) -> bool:
             refused_since=None,
         ):
             return False
-        if park.is_new:
-            insert_checkpoint_of(claim, park.checkpoint)
-        else:
-            update_checkpoint(claim, park.checkpoint)
         _set(
             claim,
             execution,
@@ -69,6 +65,10 @@ def park(claim: Claim, execution: Execution, park: Park) -> bool:
             waiting_for=park.waiting_for,
             waiting_until=park.until,
         )
+        if park.is_new:
+            insert_checkpoint_of(claim, park.checkpoint)
+        else:
+            update_checkpoint(claim, park.checkpoint)
         _tell(claim, execution, signals.execution_parked, status=park.status, waiting_for=park.waiting_for)
     return True
 
@@ -76,7 +76,8 @@ def park(claim: Claim, execution: Execution, park: Park) -> bool:
 def hand_back(claim: Claim, execution: Execution) -> None:
     """Give it to whoever comes next, at once: this worker is stopping, which counts as no crash."""
     with transaction.atomic(using=claim.using):
-        if not claim.timers().update(token=None, holder="", due_at=DatabaseNow(), claims=F("claims") - 1):
+        released = {"token": None, "holder": "", "due_at": DatabaseNow(), "refused_since": None}
+        if not claim.timers().update(**released, claims=F("claims") - 1):
             raise LeaseLostError
         _set(claim, execution)  # that a pass has begun: the next one must load the history
         dispatch.wake(claim.execution_id, queue=claim.queue, using=claim.using)
@@ -117,7 +118,9 @@ def stick(claim: Claim, execution: Execution, reason: StuckReason, *, error: str
     with transaction.atomic(using=claim.using):
         due_at = DatabaseNow() + timedelta(seconds=STUCK_RETRY_SECONDS) if again else None
         held = not again
-        if not claim.timers().update(token=None, holder="", due_at=due_at, held=held, claims=0, progress=0):
+        if not claim.timers().update(
+            token=None, holder="", due_at=due_at, held=held, claims=0, progress=0, refused_since=None
+        ):
             raise LeaseLostError
         is_news = (execution.status, execution.stuck_reason) != (Status.STUCK, reason)
         _set(

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from django.core import checks
 
-from django_durable.checks import check_settings
+from django_durable import workflow
+from django_durable.checks import check_queues, check_settings
+from django_durable.definitions import registry
 
 
 @pytest.mark.parametrize(
@@ -39,3 +41,14 @@ def test_values_of_no_use_are_named(settings, given, told):
     found = check_settings()
     assert [message.id for message in found] == ["durable.E002"]
     assert told in found[0].msg
+
+
+@pytest.mark.django_db
+def test_a_queue_that_nobody_looks_at_any_more_is_named(settings: Any) -> None:
+    settings.DURABLE = {"QUEUES": ["default", "old"], "DISPATCHER": "django_durable.dispatch.NullDispatcher"}
+    with registry.isolated():
+        workflow("checks.queue")(lambda ctx: None).using(queue="old").start()
+    assert check_queues(databases=["default"]) == []
+    settings.DURABLE = {}
+    (message,) = check_queues(databases=["default"])
+    assert (message.id, "'old'" in message.msg) == ("durable.W012", True)

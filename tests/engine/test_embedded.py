@@ -108,7 +108,7 @@ def test_it_goes_on_after_the_database_failed(flow, monkeypatch, caplog):
     with caplog.at_level(logging.WARNING, "django_durable.worker"):
         make(threads=1).run(until_idle=True)
     assert client.result(execution) == 2
-    assert "The database failed; trying again." in caplog.text
+    assert "A pass failed; trying again." in caplog.text
 
 
 def test_it_ticks_and_survives_a_tick_that_fails(monkeypatch, caplog):
