@@ -8,9 +8,8 @@ from pathlib import Path
 
 import django
 
-from django_durable.beat import beat_schedule
 from testproject.settings import *  # noqa: F403
-from testproject.settings import HAS_CELERY_BEAT, VAR_DIR, database
+from testproject.settings import VAR_DIR, database
 
 DEMO = True
 DEMO_DIR = Path(os.environ.get("DURABLE_DEMO_DIR", VAR_DIR / "demo"))
@@ -35,5 +34,3 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "polling_interval": 0.1,
 }
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False  # its broadcast would be one more polled directory
-if not HAS_CELERY_BEAT:
-    CELERY_BEAT_SCHEDULE = beat_schedule(using="default")
