@@ -204,4 +204,4 @@ def test_executions_that_can_go_on_or_have_ended_are_no_matter():
 
 def test_executions_are_not_read_unless_the_database_is_checked():
     rows.execution(workflow="gone")
-    assert checks.run_checks(tags=["durable"]) == []
+    assert not [message for message in checks.run_checks() if message.id.startswith("durable.")]

@@ -65,4 +65,4 @@ def test_an_explicit_level_wins_over_the_default_of_the_server(found):
 @pytest.mark.django_db
 def test_the_server_is_not_asked_unless_its_database_is_checked(django_assert_num_queries):
     with django_assert_num_queries(0):
-        assert checks.run_checks(tags=["durable"]) == []
+        assert not [message for message in checks.run_checks() if message.id.startswith("durable.")]
