@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from django_durable import Context, workflow
+from django_durable import Context, step, workflow
 from django_durable.definitions import registry
 from django_durable.models import AuditEntry, Execution, Schedule, ScheduleTick, Signal, Step, Timer
 
@@ -50,3 +50,17 @@ def rows() -> dict[str, int]:
 
 def no_op(*args: Any, **kwargs: Any) -> None:
     """A step body that does nothing."""
+
+
+def started(body, **options):
+    """Start a workflow of one step with that body."""
+
+    @workflow("flow")
+    def flow(ctx):
+        return ctx.step(step(name="only", **options)(body))
+
+    return flow.start()
+
+
+def only_step(execution):
+    return Step.objects.get(execution_id=execution.id)

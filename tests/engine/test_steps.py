@@ -17,8 +17,8 @@ from django_durable import (
 )
 from django_durable.engine import worker
 from django_durable.exceptions import ExecutionFailedError, NotInWorkflowError
-from django_durable.models import Step, StepStatus
-from tests.authoring import no_op
+from django_durable.models import StepStatus
+from tests.authoring import no_op, only_step, started
 
 STEADY = {"initial_seconds": 10, "multiplier": 1, "jitter": 0}
 
@@ -49,20 +49,6 @@ class Flaky:
         if self.failures:
             raise self.failures.pop(0)
         return "done"
-
-
-def started(body, **options):
-    """Start a workflow of one step with that body."""
-
-    @workflow("flow")
-    def flow(ctx):
-        return ctx.step(step(name="only", **options)(body))
-
-    return flow.start()
-
-
-def only_step(execution):
-    return Step.objects.get(execution_id=execution.id)
 
 
 # -- results and ids -----------------------------------------------------------------------------------

@@ -10,28 +10,14 @@ from django.db import IntegrityError
 from django_durable import Retry, StepInterrupted, StepTimedOut, client, current_step, step, workflow
 from django_durable.engine import worker
 from django_durable.exceptions import CodecError, ExecutionFailedError
-from django_durable.models import Step, StepStatus
-from tests.authoring import Killed
+from django_durable.models import StepStatus
+from tests.authoring import Killed, only_step, started
 
 STEADY = {"initial_seconds": 10, "multiplier": 1, "jitter": 0}
 
 
 class Boom(Exception):
     pass
-
-
-def started(body, **options):
-    """Start a workflow of one step with that body."""
-
-    @workflow("flow")
-    def flow(ctx):
-        return ctx.step(step(name="only", **options)(body))
-
-    return flow.start()
-
-
-def only_step(execution):
-    return Step.objects.get(execution_id=execution.id)
 
 
 # -- atomic steps --------------------------------------------------------------------------------------
