@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, connections, models, transaction
+from django.db import connections, models
 
 from django_durable import clock, codec, dispatch, signals
 from django_durable.clock import DatabaseNow
@@ -25,7 +25,7 @@ from django_durable.definitions import (
     bind_starter,
     registry,
 )
-from django_durable.engine import inbox, payloads, snapshot, transitions
+from django_durable.engine import compound, inbox, payloads, snapshot, transitions
 from django_durable.engine.worker import known_queues
 from django_durable.exceptions import (
     ExecutionCancelledError,
@@ -67,7 +67,7 @@ def start(workflow: str | WorkflowDefinition[..., Any], *args: Any, **kwargs: An
 
     Options, such as a key, go through ``get_workflow(name).using(...)``.
     Raises UnknownWorkflowError, TypeError for wrong arguments, CodecError. Transaction: the caller's, or its own;
-    two statements.
+    one statement on PostgreSQL, two elsewhere.
     """
     definition = get_workflow(workflow) if isinstance(workflow, str) else workflow
     return _start(definition, StartOptions(), args, kwargs)
@@ -82,17 +82,17 @@ def _start(
     """With a key that is taken by the same input the existing execution is returned."""
     using = options.using or get_settings().database
     execution = _new_execution(definition, options, args, kwargs)
-    due_at = _due(options)
-    with transaction.atomic(using=using):
-        if execution.key is None:
-            execution.save(using=using, force_insert=True)
-        elif not _insert_first(execution, using):
+    is_delayed = options.delay_seconds is not None or options.at is not None
+    timer = Timer(
+        execution_id=execution.id,
+        queue=execution.queue,
+        priority=_PRIORITY[options.priority or definition.priority],
+        due_at=_due(options),
+        held=is_delayed,
+    )
+    with compound.whole(using):
+        if not compound.insert_execution(execution, timer, using=using):
             return _existing(execution, using)
-        priority = _PRIORITY[options.priority or definition.priority]
-        is_delayed = options.delay_seconds is not None or options.at is not None
-        Timer.objects.using(using).create(
-            execution_id=execution.id, queue=execution.queue, priority=priority, due_at=due_at, held=is_delayed
-        )
         if not is_delayed:
             dispatch.wake(execution.id, queue=execution.queue, using=using)
         signals.send_on_commit(
@@ -107,7 +107,7 @@ def _start(
 
 
 def _defer_database_times(execution: Execution) -> None:
-    """Times that the database computed are read when somebody asks, so that a start stays at two statements."""
+    """Times that the database computed are read when somebody asks, so that a start needs no further statement."""
     for name in ("created_at", "deadline_at"):
         if hasattr(execution.__dict__.get(name), "resolve_expression"):
             del execution.__dict__[name]
@@ -155,16 +155,6 @@ def _due(options: StartOptions) -> Any:
     return DatabaseNow()
 
 
-def _insert_first(execution: Execution, using: str) -> bool:
-    """Insert, or learn that the key is taken; a savepoint keeps the caller's transaction whole."""
-    try:
-        with transaction.atomic(using=using):
-            execution.save(using=using, force_insert=True)
-    except IntegrityError:
-        return False
-    return True
-
-
 def _existing(wanted: Execution, using: str) -> Execution:
     found = Execution.objects.using(using).filter(workflow=wanted.workflow, key=wanted.key).first()
     if found is None:
@@ -202,7 +192,8 @@ def signal(
     """Store a signal for an execution, whether or not it waits for it yet.
 
     signal_id: makes repeats harmless; False is returned for one that was accepted before.
-    Raises ExecutionNotFoundError, ExecutionClosedError, CodecError. Transaction: the caller's; three statements.
+    Raises ExecutionNotFoundError, ExecutionClosedError, CodecError. Transaction: the caller's; one statement on
+    PostgreSQL, three elsewhere.
     """
     if isinstance(signal, SignalType):
         signal.check(payload)

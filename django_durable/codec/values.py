@@ -22,7 +22,23 @@ MAX_DEPTH = 100
 _INT_BOUND = 10**4300
 _MAX_INT_BITS = _INT_BOUND.bit_length()
 
-_json = json.JSONEncoder(ensure_ascii=True, allow_nan=False, check_circular=False, separators=(",", ":"))
+
+def _refuse_constant(name: str) -> Never:
+    raise ValueError(name)
+
+
+def _sort_escaped(node: dict[str, Any]) -> dict[str, Any]:
+    if len(node) == 1 and type(node.get("$dict")) is list:
+        node["$dict"].sort(key=_json.encode)
+    return node
+
+
+# Made once: the functions of the json module make a new one for each call with options.
+_plain: dict[str, Any] = {"ensure_ascii": True, "allow_nan": False, "check_circular": False, "separators": (",", ":")}
+_json = json.JSONEncoder(**_plain)
+_reader = json.JSONDecoder(parse_constant=_refuse_constant)
+_canonical = json.JSONEncoder(**_plain, sort_keys=True)
+_canonical_reader = json.JSONDecoder(object_hook=_sort_escaped, parse_constant=_refuse_constant)
 
 
 def encode(value: object, *, limit_bytes: int | None = None, path: str = "") -> str:
@@ -67,20 +83,11 @@ def round_trip(value: object) -> Any:
 
 def fingerprint(text: str) -> str:
     """SHA-256 hex of an encoded value, to compare inputs; the order of dict keys does not count."""
-    canonical = json.JSONEncoder(
-        ensure_ascii=True, allow_nan=False, check_circular=False, separators=(",", ":"), sort_keys=True
-    )
     try:
-        node = json.loads(text, object_hook=_sort_escaped, parse_constant=_refuse_constant)
-        return hashlib.sha256(canonical.encode(node).encode("ascii")).hexdigest()
+        node = _canonical_reader.decode(text)
+        return hashlib.sha256(_canonical.encode(node).encode("ascii")).hexdigest()
     except (ValueError, TypeError, RecursionError) as error:
         raise CodecError("The stored text is not valid JSON.") from error
-
-
-def _sort_escaped(node: dict[str, Any]) -> dict[str, Any]:
-    if len(node) == 1 and type(node.get("$dict")) is list:
-        node["$dict"].sort(key=_json.encode)
-    return node
 
 
 class _Encoder:
@@ -261,13 +268,9 @@ def _check_rebuild(text: str, classes: set[str], path: str) -> None:
         )
 
 
-def _refuse_constant(name: str) -> Never:
-    raise ValueError(name)
-
-
 def _parse(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return _reader.decode(text)
     except (ValueError, TypeError, RecursionError) as error:
         raise CodecError("The stored text is not valid JSON.") from error
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import traceback
 from typing import Any
+from uuid import UUID
 
 from django.db import connections
+from django.db.models import QuerySet
 
 from django_durable import clock, signals
 from django_durable.conf import get_settings
 from django_durable.definitions import WorkflowDefinition, registry
-from django_durable.engine import heartbeat, history, payloads, transitions
+from django_durable.engine import compiled, heartbeat, history, payloads, transitions
 from django_durable.engine.claims import Claim
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import Journal
@@ -32,6 +34,17 @@ from django_durable.exceptions import (
 from django_durable.models import Execution, Status, StepStatus, StuckReason
 
 SHORT_WAIT_SECONDS = 1.0  # a shorter back-off is not worth giving the execution away
+_COLUMNS = (  # in the order of the model's fields, which from_db expects
+    "id",
+    "workflow",
+    "version",
+    "status",
+    "stuck_reason",
+    "input",
+    "cancel_requested_at",
+    "started_at",
+    "deadline_at",
+)
 
 
 def advance(claim: Claim) -> None:
@@ -71,10 +84,13 @@ def _run_pass(claim: Claim) -> None:
 
 
 def _load(claim: Claim) -> Execution:
-    execution = Execution.objects.using(claim.using).filter(pk=claim.execution_id).defer("result").first()
-    if execution is None:
-        raise LeaseLostError
-    return execution
+    for row in compiled.rows(_execution, using=claim.using, execution_id=claim.execution_id):
+        return Execution.from_db(claim.using, _COLUMNS, row)
+    raise LeaseLostError
+
+
+def _execution(using: str, execution_id: UUID) -> QuerySet[Execution, tuple[Any, ...]]:
+    return Execution.objects.using(using).filter(pk=execution_id).values_list(*_COLUMNS)
 
 
 def _definition(execution: Execution) -> WorkflowDefinition[..., Any] | None:

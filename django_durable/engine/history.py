@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from django.db.models import QuerySet
+
+from django_durable.engine import compiled
 from django_durable.models import SETTLED, Signal, Step, StepStatus
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """One row of ``Step`` without the model around it; field names are the columns'."""
 
     position: int
     name: str
     kind: str
+    started_at: datetime
     status: str = StepStatus.COMPLETED
     target: str = ""
     result: str | None = None
     error: str | None = None
     attempts: int = 0
-    started_at: datetime
     finished_at: datetime | None = None
     due_at: datetime | None = None
     id: UUID = field(default_factory=Step._meta.get_field("id").get_default)
@@ -34,18 +39,27 @@ class Checkpoint:
 
 
 FIELDS = tuple(Checkpoint.__dataclass_fields__)
+values_of: Callable[[Checkpoint], tuple[Any, ...]] = attrgetter(*FIELDS)  # dataclasses.astuple copies every value
+
+
+def columns_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The values by field name."""
+    return dict(zip(FIELDS, values_of(checkpoint), strict=True))
 
 
 def load(execution_id: UUID, *, using: str) -> list[Checkpoint]:
     """The whole history in order. One SELECT, no model instances."""
-    rows = Step.objects.using(using).history(execution_id).values(*FIELDS)
-    return [Checkpoint(**row) for row in rows]
+    return [Checkpoint(*row) for row in compiled.rows(_history, using=using, execution_id=execution_id)]
+
+
+def _history(using: str, execution_id: UUID) -> QuerySet[Step, tuple[Any, ...]]:
+    return Step.objects.using(using).history(execution_id).values_list(*FIELDS)
 
 
 def find(checkpoint_id: UUID, *, using: str) -> Checkpoint | None:
     """One checkpoint, to learn whether a commit without reply has happened."""
-    row = Step.objects.using(using).filter(pk=checkpoint_id).values(*FIELDS).first()
-    return Checkpoint(**row) if row else None
+    row = Step.objects.using(using).filter(pk=checkpoint_id).values_list(*FIELDS).first()
+    return Checkpoint(*row) if row else None
 
 
 class PendingSignal(NamedTuple):
@@ -56,5 +70,8 @@ class PendingSignal(NamedTuple):
 
 def load_inbox(execution_id: UUID, *, using: str) -> list[PendingSignal]:
     """Signals accepted and not consumed, in acceptance order. Read after ``wake_seq``, never before it."""
-    rows = Signal.objects.using(using).pending(execution_id).values_list("id", "name", "payload")
-    return [PendingSignal(*row) for row in rows]
+    return [PendingSignal(*row) for row in compiled.rows(_inbox, using=using, execution_id=execution_id)]
+
+
+def _inbox(using: str, execution_id: UUID) -> QuerySet[Signal, tuple[Any, ...]]:
+    return Signal.objects.using(using).pending(execution_id).values_list("id", "name", "payload")

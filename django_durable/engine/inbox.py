@@ -6,15 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
-
 from django_durable import dispatch
 from django_durable.clock import DatabaseNow
-from django_durable.engine import payloads
+from django_durable.engine import compound, payloads
 from django_durable.engine.history import PendingSignal
 from django_durable.engine.matching import Call, Matcher
 from django_durable.engine.refusals import not_open
-from django_durable.models import Kind, Signal, Status, StepStatus, Timer
+from django_durable.models import Kind, Signal, Status, StepStatus
 
 
 def wait(matcher: Matcher, name: str, timeout_seconds: float | None, default: Any) -> Any:
@@ -67,31 +65,18 @@ def accept(execution_id: UUID, name: str, payload: str, *, signal_id: str | None
     loses the compare-and-set on ``wake_seq`` and looks again.
     payload: encoded. Raises ExecutionNotFoundError, ExecutionClosedError.
     """
-    with transaction.atomic(using=using):
-        timers = Timer.objects.using(using).filter(pk=execution_id)
-        if not timers.bump():
+    signal = Signal(
+        execution_id=execution_id, name=name, payload=payload, signal_id=signal_id, accepted_at=DatabaseNow()
+    )
+    with compound.whole(using):
+        accepted = compound.accept_signal(signal, using=using)
+        if accepted is None:
             if signal_id is not None and _was_accepted(execution_id, signal_id, using):
                 return False
             raise not_open(execution_id, using=using)
-        seq, queue = timers.values_list("wake_seq", "queue").get()
-        accepted = _insert_once(
-            using, execution_id=execution_id, name=name, payload=payload, seq=seq, signal_id=signal_id
-        )
+        queue, is_new = accepted
         dispatch.wake(execution_id, queue=queue, using=using)
-    return accepted
-
-
-def _insert_once(using: str, **values: Any) -> bool:
-    signals = Signal.objects.using(using)
-    if values["signal_id"] is None:
-        signals.create(accepted_at=DatabaseNow(), **values)
-        return True
-    try:
-        with transaction.atomic(using=using):  # a savepoint: the refused insert must not poison the caller
-            signals.create(accepted_at=DatabaseNow(), **values)
-    except IntegrityError:
-        return False
-    return True
+    return is_new
 
 
 def _was_accepted(execution_id: UUID, signal_id: str, using: str) -> bool:

@@ -6,7 +6,6 @@ news has come. Noticing news at every checkpoint costs no statement and makes a 
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -82,9 +81,11 @@ class Journal:
         return persist(self.claim.using, write_under_news, written=written)
 
     def _insert(self, checkpoint: Checkpoint, *, wake_seq: int | None) -> bool:
-        values = [("execution", self.claim.execution_id), *asdict(checkpoint).items()]
+        claim = self.claim
         try:
-            return statements.insert_checkpoint(self.claim.using, values, token=self.claim.token, wake_seq=wake_seq)
+            return statements.insert_checkpoint(
+                claim.using, claim.execution_id, checkpoint, token=claim.token, wake_seq=wake_seq
+            )
         except IntegrityError as error:
             # Another holder recorded this position: the unique keys are the last defence.
             raise LeaseLostError from error
@@ -113,7 +114,7 @@ def fence(claim: Claim, **changes: Any) -> bool:
 
 def update_checkpoint(claim: Claim, checkpoint: Checkpoint) -> None:
     """Change an open checkpoint. A settled one never changes; finding one here means the lease is not ours."""
-    values = asdict(checkpoint)
+    values = history.columns_of(checkpoint)
     changed = Step.objects.using(claim.using).filter(pk=values.pop("id")).unsettled().update(**values)
     if not changed:
         raise LeaseLostError
@@ -121,4 +122,4 @@ def update_checkpoint(claim: Claim, checkpoint: Checkpoint) -> None:
 
 def insert_checkpoint_of(claim: Claim, checkpoint: Checkpoint) -> None:
     """Insert under a timer row that this transaction has already locked and may have released."""
-    Step.objects.using(claim.using).create(execution_id=claim.execution_id, **asdict(checkpoint))
+    Step.objects.using(claim.using).create(execution_id=claim.execution_id, **history.columns_of(checkpoint))

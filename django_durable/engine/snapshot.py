@@ -1,4 +1,8 @@
-"""One execution as plain data, for people and programs that must not hold models."""
+"""One execution as plain data, for people and programs that must not hold models.
+
+A stored payload that cannot be decoded here, because its class or its key is gone, is shown as its stored text: this
+is what one looks at to find out why.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +57,7 @@ class Snapshot:
     stuck_reason: str
     waiting_for: str
     waiting_until: datetime | None
-    input: dict[str, Any]  # {"args": [...], "kwargs": {...}}
+    input: Any  # {"args": [...], "kwargs": {...}}
     result: Any
     error: str
     created_at: datetime
@@ -77,8 +81,8 @@ def take(execution: Execution, *, using: str) -> Snapshot:
         stuck_reason=execution.stuck_reason,
         waiting_for="" if is_running else execution.waiting_for,
         waiting_until=None if is_running else execution.waiting_until,
-        input=payloads.load(execution.input),
-        result=payloads.load(execution.result) if execution.result is not None else None,
+        input=_value(execution.input),
+        result=_value(execution.result),
         error=_error(execution.error),
         created_at=execution.created_at,
         started_at=execution.started_at,
@@ -99,7 +103,6 @@ def _timer(execution_id: UUID, using: str) -> TimerSnapshot | None:
 
 
 def _step(checkpoint: history.Checkpoint) -> StepSnapshot:
-    has_result = checkpoint.status == StepStatus.COMPLETED and checkpoint.result is not None
     return StepSnapshot(
         position=checkpoint.position,
         step_id=checkpoint.name,
@@ -107,7 +110,7 @@ def _step(checkpoint: history.Checkpoint) -> StepSnapshot:
         status=checkpoint.status,
         target=checkpoint.target,
         attempts=checkpoint.attempts,
-        result=payloads.load(checkpoint.result or "") if has_result else None,
+        result=_value(checkpoint.result) if checkpoint.status == StepStatus.COMPLETED else None,
         error=_error(checkpoint.error),
         started_at=checkpoint.started_at,
         finished_at=checkpoint.finished_at,
@@ -118,12 +121,24 @@ def _step(checkpoint: history.Checkpoint) -> StepSnapshot:
 def _pending(execution_id: UUID, using: str) -> tuple[SignalSnapshot, ...]:
     rows = Signal.objects.using(using).pending(execution_id)
     return tuple(
-        SignalSnapshot(name=row.name, payload=payloads.load(row.payload), accepted_at=row.accepted_at) for row in rows
+        SignalSnapshot(name=row.name, payload=_value(row.payload), accepted_at=row.accepted_at) for row in rows
     )
+
+
+def _value(text: str | None) -> Any:
+    if text is None:
+        return None
+    try:
+        return payloads.load(text)
+    except Exception:  # the codec's, the project's cipher's, or that of a class that refuses old data
+        return text
 
 
 def _error(text: str | None) -> str:
     if text is None:
         return ""
-    error = payloads.load_error(text)
+    try:
+        error = payloads.load_error(text)
+    except Exception:
+        return text
     return f"{error.type_name}: {error.message}"

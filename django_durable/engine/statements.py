@@ -1,27 +1,36 @@
 """The hot statements, written once as SQL: claiming what is due, and recording a checkpoint under the fence.
 
-The only raw SQL of the package, and the only place that asks which database this is. The ORM cannot say
-``INSERT ... SELECT`` or ``UPDATE ... RETURNING``. Identifiers come from the models; every value is a parameter.
+With ``compound`` and ``compiled``, the only raw SQL of the package and the only places that ask which database this is.
+The ORM cannot say ``INSERT ... SELECT`` or ``UPDATE ... RETURNING``. Identifiers come from the models; every value is a
+parameter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_durable.clock import DatabaseNow
+from django_durable import clock
+from django_durable.clock import DatabaseNow, database_now_sql
+from django_durable.engine.history import FIELDS, Checkpoint, values_of
 from django_durable.models import Priority, Step, Timer
+
+if TYPE_CHECKING:
+    Field = models.Field[Any, Any]
 
 SQL = tuple[str, list[Any]]
 
 
 def now_sql(connection: BaseDatabaseWrapper) -> SQL:
     """The clock that decides, as SQL for this connection."""
+    if not clock.is_frozen():
+        return database_now_sql(connection) % (), []
     compiler = Timer.objects.using(connection.alias).query.get_compiler(connection=connection)
     sql, params = DatabaseNow().as_sql(compiler, connection)
     return sql, list(params)
@@ -86,32 +95,46 @@ def claim_returning(
     return None if row is None else row[:-1]
 
 
-def insert_checkpoint(using: str, values: Sequence[tuple[str, Any]], *, token: UUID, wake_seq: int | None) -> bool:
+def insert_checkpoint(
+    using: str, execution_id: UUID, checkpoint: Checkpoint, *, token: UUID, wake_seq: int | None
+) -> bool:
     """Insert one step row if, in that very statement, the lease still holds; False wrote nothing.
 
-    values: every column of ``Step`` by field name. wake_seq: also refuse when news has come since; None: do not ask.
+    wake_seq: also refuse when news has come since; None: do not ask.
     Where the database can, the timer row stays share-locked until the commit, so that no new holder can load a
     history that lacks this row. Transaction: joins the surrounding one, or is its own.
     """
     connection = connections[using]
-    fields = [(_field(Step, name), value) for name, value in values]
-    columns = ", ".join(_quoted(connection, str(field.column)) for field, _ in fields)
-    casts = ", ".join(_placeholder(field, connection) for field, _ in fields)
-    params = [field.get_db_prep_save(value, connection) for field, value in fields]
-    execution_id = dict(values)["execution"]
-    key = Timer._meta.pk.get_db_prep_value(execution_id, connection)
-    fence = "execution_id = %s AND token = %s"
-    params += [key, _field(Timer, "token").get_db_prep_value(token, connection)]
+    values = [execution_id, *values_of(checkpoint), execution_id, token]
     if wake_seq is not None:
-        fence += " AND wake_seq = %s"
-        params.append(wake_seq)
+        values.append(wake_seq)
+    sql, fields = _checkpoint_insert(using, wake_seq is not None)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, _adapted(values, fields, connection))
+        return bool(cursor.rowcount == 1)
+
+
+@cache
+def _checkpoint_insert(using: str, compares_news: bool) -> tuple[str, list[Field]]:
+    """The statement and the field of each parameter; written once, it is every step's."""
+    connection = connections[using]
+    fields = [_field(Step, name) for name in ("execution", *FIELDS)]
+    fence = [_field(Timer, name) for name in ("execution", "token", *(["wake_seq"] if compares_news else []))]
+    columns = ", ".join(_quoted(connection, str(field.column)) for field in fields)
+    casts = ", ".join(_placeholder(field, connection) for field in fields)
+    where = " AND ".join(f"{_quoted(connection, str(field.column))} = %s" for field in fence)
     sql = (
         f"INSERT INTO {_quoted(connection, Step._meta.db_table)} ({columns}) "  # noqa: S608
-        f"SELECT {casts} FROM {_quoted(connection, Timer._meta.db_table)} WHERE {fence}{_share_lock(connection)}"
+        f"SELECT {casts} FROM {_quoted(connection, Timer._meta.db_table)} WHERE {where}{_share_lock(connection)}"
     )
-    with connection.cursor() as cursor:
-        cursor.execute(sql, params)
-        return bool(cursor.rowcount == 1)
+    return sql, [*fields, *fence]
+
+
+def _adapted(values: list[Any], fields: list[Field], connection: BaseDatabaseWrapper) -> list[Any]:
+    """What the driver takes. PostgreSQL's takes every type that is stored here as it is."""
+    if connection.vendor == "postgresql":
+        return values
+    return [field.get_db_prep_save(value, connection) for field, value in zip(fields, values, strict=True)]
 
 
 def any_due(using: str, queues: Sequence[str]) -> list[str]:
@@ -132,7 +155,7 @@ def _share_lock(connection: BaseDatabaseWrapper) -> str:
     return {"postgresql": " FOR SHARE", "mysql": " LOCK IN SHARE MODE"}.get(connection.vendor, "")
 
 
-def _placeholder(field: models.Field[Any, Any], connection: BaseDatabaseWrapper) -> str:
+def _placeholder(field: Field, connection: BaseDatabaseWrapper) -> str:
     # In SELECT position PostgreSQL cannot infer a parameter's type from the target column.
     if connection.vendor == "postgresql":
         return f"%s::{field.rel_db_type(connection) if field.is_relation else field.cast_db_type(connection)}"
@@ -147,7 +170,7 @@ def _column(connection: BaseDatabaseWrapper, model: type[models.Model], field: s
     return _quoted(connection, str(_field(model, field).column))
 
 
-def _field(model: type[models.Model], name: str) -> models.Field[Any, Any]:
+def _field(model: type[models.Model], name: str) -> Field:
     field = model._meta.get_field(name)
     assert isinstance(field, models.Field)
     return field

@@ -26,7 +26,7 @@ from django.db.models import Case, F, TextField, Value, When
 
 from django_durable import dispatch, signals
 from django_durable.clock import DatabaseNow
-from django_durable.engine import claims
+from django_durable.engine import claims, compound
 from django_durable.engine.claims import Claim
 from django_durable.engine.journal import fence, insert_checkpoint_of, update_checkpoint
 from django_durable.engine.outcomes import Park
@@ -69,8 +69,16 @@ def park(claim: Claim, execution: Execution, park: Park) -> bool:
             insert_checkpoint_of(claim, park.checkpoint)
         else:
             update_checkpoint(claim, park.checkpoint)
+        _announce(claim, park.until)
         _tell(claim, execution, signals.execution_parked, status=park.status, waiting_for=park.waiting_for)
     return True
+
+
+def _announce(claim: Claim, until: datetime | None) -> None:
+    """What is due before a tick could tell gets its hint now."""
+    seconds = (until - claim.now()).total_seconds() if until else 0.0
+    if 0 < seconds <= dispatch.AHEAD_SECONDS:
+        dispatch.drain_after_commit(claim.queue, using=claim.using, delay_seconds=seconds)
 
 
 def hand_back(claim: Claim, execution: Execution) -> None:
@@ -93,22 +101,21 @@ def close(
     error_type: str = "",
 ) -> None:
     """End the execution: its timer goes, its outcome stays. Raises LeaseLostError and writes nothing."""
-    with transaction.atomic(using=claim.using):
-        if not claim.timers()._raw_delete(using=claim.using):
+    changes = {
+        "status": status,
+        "stuck_reason": "",
+        "result": result,
+        "error": error,
+        "error_type": error_type,
+        "waiting_for": "",
+        "waiting_until": None,
+        "started_at": execution.started_at or claim.now(),
+        "finished_at": claim.now(),
+    }
+    told = _entry(execution.id, kind=status, before={"status": execution.status})
+    with compound.whole(claim.using):
+        if not compound.close_execution(execution, changes, told, token=claim.token, using=claim.using):
             raise LeaseLostError
-        _set(
-            claim,
-            execution,
-            status=status,
-            stuck_reason="",
-            result=result,
-            error=error,
-            error_type=error_type,
-            waiting_for="",
-            waiting_until=None,
-            finished_at=claim.now(),
-        )
-        audit(claim.using, execution.id, kind=status, before={"status": execution.status})
         _tell(claim, execution, signals.execution_closed, status=status)
 
 
@@ -213,14 +220,11 @@ def audit(
     using: str, execution_id: UUID, *, kind: str, actor: str = "", reason: str = "", before: dict[str, Any]
 ) -> None:
     """One line of the audit trail, in the transaction of the change it tells."""
-    AuditEntry.objects.using(using).create(
-        execution_id=execution_id,
-        kind=kind,
-        actor=actor,
-        reason=reason,
-        before=before,
-        created_at=DatabaseNow(),
-    )
+    _entry(execution_id, kind=kind, actor=actor, reason=reason, before=before).save(using=using, force_insert=True)
+
+
+def _entry(execution_id: UUID, **what: Any) -> AuditEntry:
+    return AuditEntry(execution_id=execution_id, created_at=DatabaseNow(), **what)
 
 
 def _set(claim: Claim, execution: Execution, **values: Any) -> None:

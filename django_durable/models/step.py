@@ -49,9 +49,11 @@ class Step(models.Model):
     """One recorded outcome. A settled row never changes again."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    # No constraint in the database: the insert reads the timer, whose own foreign key names the same execution. The
+    # check would lock the execution's row once more for every step.
     execution = models.ForeignKey(
-        Execution, on_delete=models.CASCADE, related_name="steps", db_index=False
-    )  # both unique constraints begin with it
+        Execution, on_delete=models.CASCADE, related_name="steps", db_index=False, db_constraint=False
+    )
     position = models.PositiveIntegerField()  # from 0, without gaps
     name = models.CharField(max_length=255)  # step id; repeats number themselves: charge, charge#2
     kind = models.CharField(max_length=20)
@@ -68,8 +70,8 @@ class Step(models.Model):
 
     class Meta:
         constraints = [
+            # The last defence against two writers. Names are unique too, since the matcher numbers repeats.
             models.UniqueConstraint(fields=["execution", "position"], name="durable_step_position"),
-            models.UniqueConstraint(fields=["execution", "name"], name="durable_step_name"),
             models.CheckConstraint(
                 condition=models.Q(status__in=sorted(SETTLED), finished_at__isnull=False)
                 | (~models.Q(status__in=sorted(SETTLED)) & models.Q(finished_at__isnull=True)),

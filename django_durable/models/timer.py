@@ -7,7 +7,7 @@ runs out and the row is due again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.db import models
 from django.db.models import Case, F, When
@@ -41,12 +41,14 @@ class TimerQuerySet(models.QuerySet["Timer"]):
 
         Makes the execution due, unless a worker has it (it will look before it parks) or it is set aside.
         """
+        return self.update(**self.news())
+
+    @staticmethod
+    def news() -> dict[str, Any]:
+        """The changes of ``bump``."""
         later = models.Q(due_at__isnull=True) | models.Q(due_at__gt=DatabaseNow())  # what is due keeps its place
         resting = models.Q(token__isnull=True, held=False) & later
-        return self.update(
-            wake_seq=F("wake_seq") + 1,
-            due_at=Case(When(resting, then=DatabaseNow()), default=F("due_at")),
-        )
+        return {"wake_seq": F("wake_seq") + 1, "due_at": Case(When(resting, then=DatabaseNow()), default=F("due_at"))}
 
 
 class Timer(models.Model):

@@ -54,7 +54,7 @@ def watch_database(calls: DatabaseCalls, *, using: str = "default") -> Iterator[
     connection = connections[using]
 
     def statement(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        return calls.around(sql.split("(", 1)[0][:80], lambda: execute(sql, params, many, context))
+        return calls.around(_name(sql), lambda: execute(sql, params, many, context))
 
     with (
         connection.execute_wrapper(statement),
@@ -62,6 +62,13 @@ def watch_database(calls: DatabaseCalls, *, using: str = "default") -> Iterator[
         _watched(connection, "_rollback", calls),
     ):
         yield calls
+
+
+def _name(sql: str) -> str:
+    """How a statement begins; a read that locks says so."""
+    name = sql.split("(", 1)[0][:80]
+    is_locking = name.startswith("SELECT") and (" FOR UPDATE" in sql or " FOR SHARE" in sql or " LOCK IN " in sql)
+    return f"{name} FOR UPDATE" if is_locking else name
 
 
 @contextmanager
@@ -83,7 +90,7 @@ class LyingDispatcher:
     def wake(self, execution_id: UUID, *, queue: str, using: str) -> None:
         self.hints.append(("wake", execution_id, queue))
 
-    def drain(self, queue: str, *, using: str) -> None:
+    def drain(self, queue: str, *, using: str, delay_seconds: float = 0.0) -> None:
         self.hints.append(("drain", queue, queue))
 
     @classmethod

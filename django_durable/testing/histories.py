@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,7 @@ from django_durable.conf import get_settings
 from django_durable.definitions import registry
 from django_durable.engine import history, payloads
 from django_durable.engine.claims import Claim
-from django_durable.engine.history import Checkpoint
+from django_durable.engine.history import Checkpoint, columns_of
 from django_durable.engine.journal import Journal
 from django_durable.engine.matching import Call
 from django_durable.engine.outcomes import HandBack, Mismatch, Raised, Returned
@@ -93,7 +93,7 @@ class _DryReplay(Replay):
 
 
 def _exported(checkpoint: Checkpoint) -> dict[str, Any]:
-    values = asdict(checkpoint)
+    values = columns_of(checkpoint)
     values["id"] = str(values["id"])
     for name in ("result", "error"):
         values[name] = None if values[name] is None else payloads.unseal(values[name])

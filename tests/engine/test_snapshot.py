@@ -7,7 +7,7 @@ import pytest
 
 from django_durable import Retry, client, clock, step, workflow
 from django_durable.engine import claims
-from django_durable.models import Execution
+from django_durable.models import Execution, Signal, Step
 from tests.authoring import Deployed, no_op
 
 
@@ -86,3 +86,24 @@ def test_the_number_of_statements_does_not_grow_with_the_history(durable, django
         durable.run_until_idle()
         with django_assert_num_queries(4):
             durable.inspect(execution)
+
+
+def test_what_cannot_be_decoded_is_shown_as_it_is_stored(durable):
+    @workflow("flow")
+    def flow(ctx):
+        ctx.step("one", lambda: 1)
+        ctx.wait_for_signal("never")
+
+    execution = flow.start()
+    durable.run_until_idle()
+    client.signal(execution, "later", 1)
+    unknown = '[1, {"$gone": 1}]'
+    Execution.objects.update(input=unknown, error="not an error")
+    Step.objects.filter(name="one").update(result=unknown)
+    Signal.objects.update(payload="sealed with another key")
+
+    found = durable.inspect(execution)
+
+    assert (found.input, found.error) == (unknown, "not an error")
+    assert found.history[0].result == unknown
+    assert found.pending_signals[0].payload == "sealed with another key"

@@ -1,7 +1,6 @@
 """The hot statements do what their ORM forms do, on every database."""
 
 import uuid
-from dataclasses import asdict
 from datetime import timedelta
 
 import pytest
@@ -10,7 +9,7 @@ from django.db import IntegrityError, connection, transaction
 from django_durable import clock
 from django_durable.clock import DatabaseNow
 from django_durable.engine import claims, statements
-from django_durable.engine.history import Checkpoint
+from django_durable.engine.history import FIELDS, Checkpoint, columns_of
 from django_durable.models import Priority, Step, Timer
 from tests.authoring import Deployed, no_op
 
@@ -42,8 +41,7 @@ def checkpoint(**values):
 
 
 def insert(execution, made, *, token, wake_seq=None):
-    values = [("execution", execution.id), *asdict(made).items()]
-    return statements.insert_checkpoint(USING, values, token=token, wake_seq=wake_seq)
+    return statements.insert_checkpoint(USING, execution.id, made, token=token, wake_seq=wake_seq)
 
 
 def row(model, execution):
@@ -64,7 +62,7 @@ def test_a_checkpoint_is_inserted_as_the_orm_does(flow, made):
     raw, reference, made = flow.start(), flow.start(), made()
     claim = claims.take(raw.id, using=USING)
     assert insert(raw, made, token=claim.token)
-    Step.objects.create(execution_id=reference.id, **asdict(made) | {"id": uuid.uuid4()})
+    Step.objects.create(execution_id=reference.id, **columns_of(made) | {"id": uuid.uuid4()})
     assert row(Step, raw) == row(Step, reference)
 
 
@@ -93,9 +91,7 @@ def test_the_unique_keys_are_the_last_defence(flow):
 
 def test_every_column_of_a_step_is_written(flow):
     """A column that is added to the model and not to the statement would silently get its default."""
-    assert {name for name, _ in [("execution", None), *asdict(checkpoint()).items()]} == {
-        field.name for field in Step._meta.fields
-    }
+    assert {"execution", *FIELDS} == {field.name for field in Step._meta.fields}
 
 
 # -- claiming ------------------------------------------------------------------------------------------

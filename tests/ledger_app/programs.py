@@ -5,6 +5,7 @@ Not called ``workflows.py``: nothing but a test may register these.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -60,6 +61,13 @@ def seen(ctx: Context, name: str, value: Any) -> Any:
 def append(value: Any = None) -> Any:
     effect()
     return value
+
+
+@witnessed()
+def linger(seconds: float) -> None:
+    """Be found in the middle of a body by whoever kills."""
+    effect()
+    time.sleep(seconds)
 
 
 @witnessed(at_most_once=True)
@@ -221,4 +229,12 @@ def steps(ctx: Context, count: int) -> int:
     """Any number of steps of both kinds, for storms and races."""
     for index in range(count):
         ctx.step(insert_row if index % 2 else append)
+    return count
+
+
+@workflow("ledger.slow_steps")
+def slow_steps(ctx: Context, count: int, seconds: float) -> int:
+    """Steps of which a kill finds one in the middle of its body."""
+    for _ in range(count):
+        ctx.step(linger, seconds)
     return count

@@ -12,7 +12,6 @@ from django_durable.models import (
     CLOSED,
     SETTLED,
     Execution,
-    Kind,
     Signal,
     Status,
     Step,
@@ -192,11 +191,11 @@ def test_a_position_is_taken_once_per_execution():
         rows.step(first.execution, position=3)
 
 
-def test_a_step_id_is_taken_once_per_execution():
-    first = rows.step(name="charge")
-    rows.step(name="charge")
-    with refused_by("durable_step_name"):
-        rows.step(first.execution, name="charge", kind=Kind.SLEEP)
+def test_deleting_an_execution_deletes_its_steps():
+    """By the ORM: there is no foreign key in the database that would."""
+    kept = rows.step()
+    rows.step().execution.delete()
+    assert list(Step.objects.values_list("pk", flat=True)) == [kept.pk]
 
 
 def test_step_ids_that_differ_in_case_are_two_steps():

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection, transaction
 
 from django_durable import client
-from django_durable.engine import claims, history, statements
+from django_durable.engine import claims, history, statements, tick
 from django_durable.models import AuditEntry, Execution, Priority, Schedule, Signal, Status, Step, Timer
 
 pytestmark = pytest.mark.skipif(
@@ -167,6 +167,11 @@ def listed(found):
     return list(found[:50])
 
 
+def test_a_table_that_is_read_through_shows(db, explained):
+    """What all other tests lean on; its ``db`` also makes pytest-django create the database for this file alone."""
+    assert explained(list, Timer.objects.filter(holder="x")).tables_read_through == [Timer._meta.db_table]
+
+
 # -- the queue -----------------------------------------------------------------------------------------
 
 
@@ -186,6 +191,12 @@ def test_what_is_due_is_found_at_the_head_of_the_index(request, explained, due, 
     assert plan.tables_read_through == []
     assert plan.sorts == []
     assert "durable_timer_due" in plan.indexes
+
+
+def test_what_is_due_soon_is_one_range_of_the_index(crowd, explained):
+    plan = explained(tick.tick, using="default")
+    assert plan.tables_read_through == []
+    assert plan.indexes == {"durable_timer_due", "durable_timer_leased"}
 
 
 def test_every_priority_is_one_probe_of_the_index(crowd, explained):
