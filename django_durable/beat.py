@@ -15,13 +15,14 @@ from django.apps import apps
 from django.db import connections, router
 from django.db.models import Model
 
-TICK_SECONDS = 1.0
+from django_durable.dispatch import EXPIRES_SECONDS, TICK_SECONDS
+
 TASK = "django_durable.tick"
 ENTRY = "django-durable tick"
 
 
 def beat_schedule(using: str | None = None) -> dict[str, dict[str, Any]]:
-    """Entries for ``beat_schedule``. A tick that was not run in time is dropped; the next one does its work.
+    """Entries for ``beat_schedule``. Ticks that gather while no worker runs cost next to nothing.
 
     using: an alias; default ``DURABLE["DATABASE"]``, read by the worker, so that the settings module may call this.
     """
@@ -30,7 +31,7 @@ def beat_schedule(using: str | None = None) -> dict[str, dict[str, Any]]:
             "task": TASK,
             "schedule": TICK_SECONDS,
             "args": [using] if using else [],
-            "options": {"expires": 10 * TICK_SECONDS, "ignore_result": True},
+            "options": {"expires": EXPIRES_SECONDS, "ignore_result": True},
         }
     }
 
@@ -51,7 +52,7 @@ def ensure_periodic_task(*, using: str, **_: object) -> None:
         name=ENTRY,
         task=TASK,
         interval=intervals.filter(**every_second).first() or intervals.create(**every_second),
-        expire_seconds=int(10 * TICK_SECONDS),
+        expire_seconds=EXPIRES_SECONDS,
         description="Wakes due executions. Without it nothing that waits goes on by itself.",
     )
 

@@ -5,30 +5,45 @@ on to the children and watches over the second. A child that is killed cannot gi
 done within half a second. The watch asks the process table, never the database while everybody lives.
 
 When the main process is killed its children die with it (Celery sets PR_SET_PDEATHSIG); whoever ticks or starts
-next on the machine returns what they held.
+next on the machine returns what they held, and so does a worker that starts anywhere under the same node name.
 """
 
 from __future__ import annotations
 
-import logging
+import re
 import threading
 import time
 from typing import Any
 
 from celery import signals
-from django.db import Error, connections
 
 from django_durable.conf import get_settings
-from django_durable.engine import claims, holders, shutdown
-
-logger = logging.getLogger("django_durable.worker")
+from django_durable.engine import holders, shutdown, worker
 
 LOOK_SECONDS = 0.25
+REFUSED_POOLS = frozenset({"eventlet", "gevent"})
 
 
-def start(**_: object) -> None:
+def start(sender: Any = None, **_: object) -> None:
     """Receiver of ``worker_init``, in the main process, before the pool forks."""
+    refused = refused_pool(getattr(sender, "pool_cls", ""), getattr(sender, "pool_start_method", "fork"))
+    if refused:  # not an Exception: Celery would log it and start
+        raise SystemExit(f"django-durable: {refused}")
+    holders.join(getattr(sender, "hostname", ""))
     shutdown.forget()
+
+
+def refused_pool(pool: object, start_method: str = "fork") -> str:
+    """Why a pool, by its name or class, cannot run workflows; empty if it can.
+
+    Greenlets: a body that computes, or waits in C, starves the heartbeat, and a lease that runs out under a live worker
+    doubles its steps. Spawned children share no memory with the main process, which could not tell them of a shutdown.
+    """
+    if start_method != "fork":
+        return f"Celery's pool_start_method {start_method!r} is not supported; use fork."
+    told = " ".join(kind.__module__ for kind in pool.__mro__) if isinstance(pool, type) else str(pool)
+    refused = REFUSED_POOLS.intersection(re.split(r"\W", told))
+    return f"Celery's pool {min(refused)!r} is not supported; use prefork, threads or solo." if refused else ""
 
 
 def stop(**_: object) -> None:
@@ -44,7 +59,7 @@ def watch(sender: Any = None, **_: object) -> None:
 
 def _watch(pool: Any) -> None:
     """Ends at once where the pool has no processes of its own: threads live and die with the main process."""
-    release_dead()
+    release_dead(is_starting=True)
     children = {pid: holders.name_of(pid) for pid in _pids(pool)}
     is_process_pool = bool(children)
     while is_process_pool:
@@ -64,16 +79,8 @@ def _pids(pool: Any) -> list[int]:
         return []
 
 
-def release_dead() -> None:
-    """Return the leases of dead processes. A database that fails is the tick's to ask again."""
-    try:
-        released = claims.release_dead(using=get_settings().database)
-        if released:
-            logger.warning("Returned %s executions of processes that died.", released)
-    except Error:
-        logger.warning("Could not return the executions of dead processes; the tick will.", exc_info=True)
-    finally:
-        connections.close_all()
+def release_dead(*, is_starting: bool = False) -> None:
+    worker.release_dead(using=get_settings().database, is_starting=is_starting)
 
 
 signals.worker_init.connect(start, dispatch_uid="django_durable.start")

@@ -117,10 +117,15 @@ def check_isolation(app_configs: object = None, databases: Sequence[str] | None 
     return [
         checks.Error(
             f"Database {_alias()!r} runs at isolation level {level!r}; django-durable needs READ COMMITTED.",
-            hint="It is Django's default: remove 'isolation_level' from OPTIONS, or set it to 'read committed'.",
+            hint=f"Set OPTIONS['isolation_level'] to {_read_committed(connection.vendor)}.",
             id="durable.E006",
         )
     ]
+
+
+def _read_committed(vendor: str) -> str:
+    """How Django's settings name the level on a database."""
+    return "psycopg.IsolationLevel.READ_COMMITTED" if vendor == "postgresql" else "'read committed'"
 
 
 @checks.register("durable")
@@ -151,12 +156,12 @@ def check_sqlite(app_configs: object = None, **_: Any) -> Messages:
 
 @checks.register("durable")
 def check_celery(app_configs: object = None, **_: Any) -> Messages:
-    """W009: pickle in accept_content. W010: no tick anywhere."""
+    """W009: pickle in accept_content. W010: no tick anywhere. E013: a pool that cannot run workflows."""
     if _settings().dispatcher != conf.Settings().dispatcher:
         return []
     from celery import current_app
 
-    return [*_pickle(current_app.conf), *_tick(current_app.conf)]
+    return [*_pickle(current_app.conf), *_tick(current_app.conf), *_pool(current_app.conf)]
 
 
 def _pickle(celery: Any) -> Iterator[checks.CheckMessage]:
@@ -176,6 +181,18 @@ def _tick(celery: Any) -> Iterator[checks.CheckMessage]:
             hint="Add **django_durable.beat.beat_schedule() to beat_schedule, install django-celery-beat, "
             "or run `manage.py durable_tick --every 1`.",
             id="durable.W010",
+        )
+
+
+def _pool(celery: Any) -> Iterator[checks.CheckMessage]:
+    from django_durable.celery_worker import refused_pool
+
+    refused = refused_pool(celery.worker_pool, celery.get("worker_pool_start_method", "fork"))
+    if refused:
+        yield checks.Error(
+            refused,
+            hint="Change that setting for the workers that run workflows; they refuse to start with it.",
+            id="durable.E013",
         )
 
 

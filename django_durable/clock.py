@@ -34,6 +34,11 @@ def monotonic() -> float:
     return _frozen_at.timestamp() if _frozen_at else time.monotonic()
 
 
+def process_seconds() -> float:
+    """``monotonic`` that no test freezes: for what concerns the process and not its executions."""
+    return time.monotonic()
+
+
 def is_frozen() -> bool:
     return _frozen_at is not None
 

@@ -37,7 +37,7 @@ class Settings:
     # after this time; one that dies alone is noticed at once.
 
     heartbeat_seconds: float | None = None
-    # Between signs of life; default a third of the lease, and never more.
+    # Between signs of life; default a third of the lease. More is risky, and check W003 says so.
 
     max_claims: int = 10
     # Claims without a new checkpoint before an execution is set aside as `stuck: poison`.

@@ -20,6 +20,12 @@ from django_durable.exceptions import ConfigurationError
 
 logger = logging.getLogger("django_durable.dispatch")
 
+TICK_SECONDS = 1.0
+AHEAD_SECONDS = 1.25  # what is due within a tick and its delay is announced
+# Of ticks and drains, which must not pile up for ever while nobody works. Celery asks the worker's wall clock, so this
+# is far more than clocks differ.
+EXPIRES_SECONDS = 24 * 3600
+
 
 @runtime_checkable
 class Dispatcher(Protocol):
@@ -28,8 +34,8 @@ class Dispatcher(Protocol):
     def wake(self, execution_id: UUID, *, queue: str, using: str) -> None:
         """One execution is due now."""
 
-    def drain(self, queue: str, *, using: str) -> None:
-        """Something is overdue on a queue."""
+    def drain(self, queue: str, *, using: str, delay_seconds: float = 0.0) -> None:
+        """Something is due on a queue, or will be in so many seconds: less than two."""
 
 
 class NullDispatcher:
@@ -38,7 +44,7 @@ class NullDispatcher:
     def wake(self, execution_id: UUID, *, queue: str, using: str) -> None:
         pass
 
-    def drain(self, queue: str, *, using: str) -> None:
+    def drain(self, queue: str, *, using: str, delay_seconds: float = 0.0) -> None:
         pass
 
 
@@ -73,9 +79,18 @@ def wake(execution_id: UUID, *, queue: str, using: str) -> None:
     transaction.on_commit(hint, using=using, robust=True)
 
 
-def drain(queue: str, *, using: str) -> None:
-    """Hint that a queue holds overdue work. Never raises."""
+def drain(queue: str, *, using: str, delay_seconds: float = 0.0) -> None:
+    """Hint that a queue holds work that is due, or will be in a moment. Never raises."""
     try:
-        get_dispatcher().drain(queue, using=using)
+        get_dispatcher().drain(queue, using=using, delay_seconds=delay_seconds)
     except Exception:
         logger.warning("No hint for queue %s; the next tick tries again.", queue, exc_info=True)
+
+
+def drain_after_commit(queue: str, *, using: str, delay_seconds: float) -> None:
+    """``drain``, once the surrounding transaction commits."""
+
+    def hint() -> None:
+        drain(queue, using=using, delay_seconds=delay_seconds)
+
+    transaction.on_commit(hint, using=using, robust=True)

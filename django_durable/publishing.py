@@ -1,18 +1,21 @@
-"""Sending hints to the broker without making the caller wait for a broker that does not answer.
+"""Sending hints to the broker without making anybody wait for it.
 
-One daemon thread per process publishes over a connection of its own; the caller waits for it, but never longer than
-``WAIT_SECONDS``. Celery's own publishing was measured against brokers that refuse, accept and stay silent, or let
-the connection attempt hang: 6 and 11 s, 4 s, and for Redis no end at all. Time-outs in the connection's options
-bring that to 0.4 s each for Redis and RabbitMQ; the thread bounds their sum, name look-ups and other transports.
+One daemon thread per process publishes over a connection of its own; the caller only hands over. Celery's own
+publishing was measured against brokers that refuse, accept and stay silent, or let the connection attempt hang: 6 and
+11 s, 4 s, and for Redis no end at all. Time-outs in the connection's options bring that to 0.4 s each for Redis and
+RabbitMQ; nobody but the thread waits for them.
+
+The first hint of a queue is sent at once, those of the next moment as one: whoever follows a hint drains the queue.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
-import queue
 import threading
 import weakref
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,10 +23,10 @@ from django_durable import clock
 
 logger = logging.getLogger("django_durable.dispatch")
 
-WAIT_SECONDS = 0.7
+FOLD_SECONDS = 0.02
 REST_SECONDS = 5.0  # a broker that failed is left alone for so long; the tick finds what is dropped meanwhile
 IDLE_SECONDS = 30.0  # then the thread ends and its connection is closed
-MOST_WAITING = 100
+FLUSH_SECONDS = 0.7  # how long the end of the process waits for what is not yet sent
 SOCKET_SECONDS = 0.4
 TRANSPORT_OPTIONS = {
     "max_retries": 0,  # kombu tries again for as long as it takes, whatever retry=False says
@@ -34,14 +37,55 @@ TRANSPORT_OPTIONS = {
 }
 
 
-@dataclass(slots=True)
-class _Message:
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """One message. Those of one subject stand for each other: what follows the first is sent as ``again``, if at all.
+
+    delay_seconds: kept here for so long, by this process's own clock; a broker's countdown goes by the worker's.
+    """
+
+    subject: Hashable
     task: Any
     args: list[str]
-    options: dict[str, str]
-    handled: threading.Event = field(default_factory=threading.Event)
-    given_up: bool = False
-    error: Exception | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    again: Hint | None = None
+    delay_seconds: float = 0.0
+
+
+class Folding:
+    """What is to be sent when, by subject. After each message no further one of its subject goes out for a moment."""
+
+    def __init__(self) -> None:
+        self._moments: dict[Hashable, tuple[float, Hint | None]] = {}
+
+    def add(self, hint: Hint) -> bool:
+        """Whether there is now more to be sent: at once, after its delay, or when its subject's moment is over."""
+        now = clock.process_seconds()
+        until, planned = self._moments.get(hint.subject, (0.0, None))
+        if planned is None and until <= now:
+            self._moments[hint.subject] = (now + hint.delay_seconds, hint)
+            return True
+        self._moments[hint.subject] = (until, hint.again or planned)
+        return planned is None and hint.again is not None
+
+    def due(self, *, at_the_end: bool = False) -> list[Hint]:
+        """Take what is to be sent now. at_the_end: also what is held back, but not what would come too early."""
+        now = clock.process_seconds()
+        over = [
+            (subject, hint)
+            for subject, (until, hint) in self._moments.items()
+            if until <= now or (at_the_end and hint is not None and not hint.delay_seconds)
+        ]
+        for subject, hint in over:
+            del self._moments[subject]
+            if hint is not None:
+                self._moments[subject] = (now + FOLD_SECONDS, None)
+        return [hint for _, hint in over if hint is not None]
+
+    def seconds_left(self) -> float | None:
+        """Until something is to be sent; None: nothing is."""
+        planned = [until for until, hint in self._moments.values() if hint is not None]
+        return max(min(planned) - clock.process_seconds(), 0.0) if planned else None
 
 
 class _Line:
@@ -50,23 +94,23 @@ class _Line:
     def __init__(self) -> None:
         self._producer: Any = None
 
-    def publish(self, message: _Message) -> None:
+    def publish(self, hint: Hint) -> None:
         """Raises whatever the transport raises; a connection that stood open and has gone stale is renewed once."""
         was_open = self._producer is not None
         try:
-            self._publish(message)
+            self._publish(hint)
         except Exception:
             self.close()
             if not was_open:
                 raise
-            self._publish(message)
+            self._publish(hint)
 
-    def _publish(self, message: _Message) -> None:
+    def _publish(self, hint: Hint) -> None:
         if self._producer is None:
-            app = message.task.app
+            app = hint.task.app
             connection = app.connection_for_write(connect_timeout=SOCKET_SECONDS, transport_options=TRANSPORT_OPTIONS)
             self._producer = app.amqp.Producer(connection, auto_declare=False)
-        message.task.apply_async(message.args, producer=self._producer, retry=False, **message.options)
+        hint.task.apply_async(hint.args, producer=self._producer, retry=False, **hint.options)
 
     def close(self) -> None:
         producer, self._producer = self._producer, None
@@ -79,79 +123,94 @@ class _Line:
 
 
 class Publisher:
-    """Thread-safe. ``send`` answers within ``WAIT_SECONDS`` and does not raise."""
+    """Thread-safe. ``send`` neither waits nor raises."""
 
     def __init__(self) -> None:
         self._begin()
         _publishers.add(self)
 
     def _begin(self) -> None:
-        self._changed = threading.Lock()
-        self._waiting: queue.SimpleQueue[_Message] = queue.SimpleQueue()
+        self._changed = threading.Condition()
+        self._folding = Folding()
         self._thread: threading.Thread | None = None
+        self._flushes = self._sends = False
+        self._applying = threading.local()
         self._rests_until = 0.0
 
-    def send(self, task: Any, args: list[str], **options: str) -> bool:
-        """Publish one hint; False: the broker did not take it, or is being left alone after it failed."""
-        message = _Message(task.app.tasks[task.name], args, options)
-        if message.task.app.conf.task_always_eager:  # the caller's thread, transaction and errors, as it asked for
-            message.task.apply_async(args, **options)
-            return True
-        if clock.monotonic() < self._rests_until or self._waiting.qsize() >= MOST_WAITING:
-            return False
-        self._hand_over(message)
-        if not message.handled.wait(WAIT_SECONDS):
-            message.given_up = True
-            self._rest(TimeoutError(f"no answer within {WAIT_SECONDS} s"))
-            return False
-        if message.error is not None:
-            self._rest(message.error)
-            return False
-        return True
-
-    def _hand_over(self, message: _Message) -> None:
+    def send(self, hint: Hint) -> None:
+        """Hand over a hint. It is dropped when the broker is being left alone after it failed."""
+        if hint.task.app.conf.task_always_eager:
+            self._apply(hint)
+            return
+        if clock.process_seconds() < self._rests_until:
+            return
         with self._changed:
-            self._waiting.put(message)
+            if self._folding.add(hint):
+                self._changed.notify_all()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="durable-publisher", daemon=True)
-                self._thread.start()
+                self._start_thread()
 
-    def _rest(self, error: Exception) -> None:
-        self._rests_until = clock.monotonic() + REST_SECONDS
-        logger.warning("The broker took no hint (%s); the tick will find the work.", error)
+    def _start_thread(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="durable-publisher", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # no more threads allowed; perhaps the next hint has more luck
+            self._thread = None
+            raise
+
+    def _apply(self, hint: Hint) -> None:
+        """Eager: in the caller's thread and transaction, with its errors, as it asked for.
+
+        Not inside of another of the subject: whoever is further up drains that queue, and would be called without end.
+        """
+        applying: set[Hashable] = self._applying.__dict__.setdefault("subjects", set())
+        if hint.subject in applying:
+            return
+        applying.add(hint.subject)
+        try:
+            hint.task.apply_async(hint.args)
+        finally:
+            applying.remove(hint.subject)
+
+    def flush(self, seconds: float = FLUSH_SECONDS) -> bool:
+        """Wait until everything handed over was sent or dropped; False: not within that time."""
+        with self._changed:
+            self._flushes = self._thread is not None
+            self._changed.notify_all()
+            return self._changed.wait_for(lambda: not (self._flushes or self._sends), seconds)
 
     def _run(self) -> None:
-        line = _Line()
+        line, me = _Line(), threading.current_thread()
         try:
-            while True:
-                message = self._next()
-                if message is None:
-                    return
-                if not message.given_up:
-                    self._handle(message, line)
+            while self._thread is me:
+                for hint in self._next():
+                    self._publish(line, hint)
         finally:
             line.close()
 
-    def _next(self) -> _Message | None:
-        """None: nothing came for a while, and this thread is no longer the one that is waited for."""
-        try:
-            return self._waiting.get(timeout=IDLE_SECONDS)
-        except queue.Empty:
-            with self._changed:
-                if not self._waiting.empty():
-                    return self._waiting.get()
+    def _next(self) -> list[Hint]:
+        """Wait for hints to send. Nothing for a long time ends the thread."""
+        with self._changed:
+            self._sends = False
+            self._changed.notify_all()
+            left = self._folding.seconds_left()
+            is_told = left == 0 or self._flushes or self._changed.wait(IDLE_SECONDS if left is None else left)
+            hints = self._folding.due(at_the_end=self._flushes)
+            self._flushes, self._sends = False, bool(hints)
+            is_idle = left is None and not is_told
+            if is_idle and self._folding.seconds_left() is None:  # a hint may have come in the very instant it gave up
                 self._thread = None
-                return None
+            return hints
 
-    @staticmethod
-    def _handle(message: _Message, line: _Line) -> None:
+    def _publish(self, line: _Line, hint: Hint) -> None:
+        if clock.process_seconds() < self._rests_until:
+            return
         try:
-            line.publish(message)
+            line.publish(hint)
         except Exception as error:
             line.close()
-            message.error = error
-        finally:
-            message.handled.set()
+            self._rests_until = clock.process_seconds() + REST_SECONDS
+            logger.warning("The broker took no hint (%s); the tick will find the work.", error)
 
     def after_fork(self) -> None:
         """The thread and its connection stayed with the parent, and a lock may have been held."""
@@ -161,9 +220,16 @@ class Publisher:
 _publishers: weakref.WeakSet[Publisher] = weakref.WeakSet()
 
 
+def flush() -> None:
+    """At the end of a process."""
+    for publisher in _publishers:
+        publisher.flush()
+
+
 def _after_fork() -> None:
     for publisher in _publishers:
         publisher.after_fork()
 
 
+atexit.register(flush)
 os.register_at_fork(after_in_child=_after_fork)

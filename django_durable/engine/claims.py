@@ -140,18 +140,21 @@ def refuse(claim: Claim) -> bool:
     return bool(given) and waited >= REFUSED_LONG_SECONDS
 
 
-def release_dead(*, using: str) -> int:
+def release_dead(*, using: str, is_starting: bool = False) -> int:
     """Return the leases of this machine's dead processes; how many.
 
     The first return is immediate. One that keeps killing its workers waits longer each time, so that it cannot
     take the fleet down while its claims are counted.
+
+    is_starting: for a worker that starts; return also what workers of its node name held on other machines.
     """
     released = 0
     leased = Timer.objects.using(using).leased()
     for execution_id, queue, token, holder, claims in leased.values_list(
         "execution_id", "queue", "token", "holder", "claims"
     ):
-        if token is None or not holders.is_dead(holder):
+        is_gone = holders.is_dead(holder) or (is_starting and holders.is_predecessor(holder))
+        if token is None or not is_gone:
             continue
         pause = timedelta(seconds=0 if claims <= 2 else min(2 ** (claims - 2), LONGEST_BACKOFF_SECONDS))
         freed = (

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 from django.db import connections
 
+from django_durable.dispatch import TICK_SECONDS
 from django_durable.engine import shutdown, worker
 from django_durable.engine.tick import tick
 
 logger = logging.getLogger("django_durable.worker")
 
 POLL_SECONDS = 0.2
-TICK_SECONDS = 1.0
 RECONNECT_SECONDS = 1.0
 
 
@@ -27,6 +27,7 @@ class EmbeddedWorker:
         self._using = using
         self._stopping = threading.Event()
         self._counted = threading.Lock()
+        self._working = 0  # threads
         self._passes = 0
 
     def stop(self) -> None:
@@ -42,12 +43,11 @@ class EmbeddedWorker:
         shutdown.forget()
         loops = [threading.Thread(target=self._loop, args=(until_idle,)) for _ in range(self._threads)]
         ticker = threading.Thread(target=self._tick, daemon=True)
+        self._working = len(loops)
         for thread in (ticker, *loops):
             thread.start()
-        for thread in loops:
+        for thread in (*loops, ticker):
             thread.join()
-        self._stopping.set()
-        ticker.join()
         return self._passes
 
     def _loop(self, until_idle: bool) -> None:
@@ -60,6 +60,12 @@ class EmbeddedWorker:
                     self._stopping.wait(POLL_SECONDS)
         finally:
             connections.close_all()
+            with self._counted:
+                self._working -= 1
+                if (
+                    not self._working
+                ):  # the last one ends the ticker; the main thread may be in the signal handler's set()
+                    self._stopping.set()
 
     def _drain_all(self) -> int | None:
         """Passes made on all queues; None if the database failed: then nobody knows what is due."""

@@ -35,10 +35,17 @@ class Heartbeat:
 
     def add(self, claim: Claim) -> None:
         with self._changed:
-            self._claims[claim.token] = (claim, self._next())
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="durable-heartbeat", daemon=True)
-                self._thread.start()
+                self._start_thread()
+            self._claims[claim.token] = (claim, self._next())
+
+    def _start_thread(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="durable-heartbeat", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # no more threads allowed: without a sign of life no pass may begin
+            self._thread = None
+            raise
 
     def remove(self, claim: Claim) -> None:
         with self._changed:

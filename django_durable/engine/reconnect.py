@@ -19,7 +19,9 @@ TRANSIENT = (OperationalError, InterfaceError)
 # PostgreSQL: serialization and deadlock, connection, operator intervention, lock timeout. MySQL: by error number.
 _PASSING_STATES = ("40", "08", "57P", "55P03")
 _PASSING_NUMBERS = frozenset({1020, 1205, 1213, 2006, 2013})
-_DELAYS_SECONDS = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0, 4.0)  # together below the default lease
+# No long pause: a database that restarts is back after some seconds, and then every worker should be. Together far
+# below the default lease.
+_DELAYS_SECONDS = (0.0, 0.05, 0.2, 0.5, *[1.0] * 9)
 
 
 def persist(using: str, write: Callable[[], T], *, written: Callable[[], T | None]) -> T:

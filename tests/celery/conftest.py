@@ -12,6 +12,9 @@ from testproject.celery import app
 from tests.celery.observing import Trace
 from tests.celery.processes import Fleet
 from tests.celery.transport import transport_options
+from tests.clusters import PostgresCluster, cluster
+
+__all__ = ["cluster"]
 
 
 @pytest.fixture
@@ -58,8 +61,12 @@ def _forget_celery() -> None:
 @pytest.fixture
 def fleet(transactional_db: None, broker_url: str, queue: str, tmp_path: Path) -> Iterator[Fleet]:
     """Start workers and beats; whatever happens, they are gone before the database is cleaned."""
-    fleet = Fleet(broker_url, queue, tmp_path)
-    try:
+    with Fleet(broker_url, queue, tmp_path) as fleet:
         yield fleet
-    finally:
-        fleet.kill()
+
+
+@pytest.fixture
+def fleet_there(cluster: PostgresCluster, broker_url: str, queue: str, tmp_path: Path) -> Iterator[Fleet]:
+    """A fleet whose database is the cluster."""
+    with Fleet(broker_url, queue, tmp_path) as fleet:
+        yield fleet

@@ -4,6 +4,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from django.db import connection
+
 from django_durable import client
 from django_durable.models import Execution
 from tests.celery.processes import Fleet
@@ -56,3 +58,13 @@ def holder_pid(execution: Any) -> int:
 
 def seconds_since(at: float) -> float:
     return time.time() - at
+
+
+def sessions() -> list[str]:
+    """What the other connections to this PostgreSQL database are doing: ``idle``, ``active``, ..."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT state FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+        return [state for (state,) in cursor.fetchall()]

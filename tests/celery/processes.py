@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import connection
@@ -51,13 +51,34 @@ class Fleet:
         self._running: list[Running] = []
 
     def worker(
-        self, pool: str = "prefork", *, concurrency: int = 2, apps: str = "tests.celery", **environment: str
+        self,
+        pool: str = "prefork",
+        *,
+        concurrency: int = 2,
+        apps: str = "tests.celery",
+        node: str = "",
+        **environment: str,
     ) -> Running:
-        """Start a worker; returns once it consumes."""
+        """Start a worker; returns once it consumes. node: the name of one that is to be succeeded."""
         name = f"w{len(self._running)}"
-        options = ["-P", pool, "-c", str(concurrency), "-n", f"{name}@%h", "--without-gossip", "--without-mingle"]
+        options = [
+            "-P",
+            pool,
+            "-c",
+            str(concurrency),
+            "-n",
+            f"{node or name}@%h",
+            "--without-gossip",
+            "--without-mingle",
+        ]
         found = self._start(name, ["worker", *options], {"DURABLE_TEST_APPS": apps, **environment})
         self.eventually(lambda: " ready." in found.text(), START_SECONDS, f"{name} is ready")
+        return found
+
+    def refused(self, **environment: str) -> Running:
+        """Start a worker that ends before it consumes."""
+        found = self._start("refused", ["worker", "-n", "refused@%h"], {"DURABLE_TEST_APPS": "", **environment})
+        found.process.wait(timeout=START_SECONDS)
         return found
 
     def beat(self, **environment: str) -> Running:
@@ -89,6 +110,7 @@ class Fleet:
             "DURABLE_TEST_DATABASE_NAME": str(connection.settings_dict["NAME"]),
             "CELERY_BROKER_URL": self._broker_url,
             "DURABLE_TEST_QUEUE": self._queue,
+            **server_of_the_test(),
         }
 
     def eventually(self, condition: Callable[[], Any], seconds: float, what: str) -> Any:
@@ -105,9 +127,20 @@ class Fleet:
     def logs(self) -> str:
         return "\n".join(f"==== {one.log.name}\n{one.text()[-6000:]}" for one in self._running)
 
-    def kill(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         for one in self._running:
             one.kill_all()
+
+
+def server_of_the_test() -> dict[str, str]:
+    """Environment that leads another process to the PostgreSQL server that this one uses now."""
+    if connection.vendor != "postgresql":
+        return {}
+    entry = connection.settings_dict
+    return {f"DURABLE_TEST_POSTGRES_{key}": str(entry[key]) for key in ("HOST", "PORT", "USER", "PASSWORD")}
 
 
 def leader_of(pid: int) -> int:

@@ -7,9 +7,8 @@ from django.apps import apps
 from django.core.management import call_command
 from django.db import connections
 
-from django_durable import beat, client
+from django_durable import beat, client, tasks
 from django_durable.models import Timer
-from testproject.celery import app
 from tests.celery.observing import Trace, result_of
 from tests.celery.processes import Fleet
 from tests.celery.workflows import mixed
@@ -26,10 +25,10 @@ def periodic_tasks() -> Any:
 def test_the_entry_names_a_registered_task_and_drops_what_is_late() -> None:
     (entry,) = beat.beat_schedule().values()
 
-    assert entry["task"] in app.tasks
+    assert entry["task"] == tasks.tick.name
     assert entry["schedule"] == 1.0
     assert entry["args"] == []
-    assert entry["options"] == {"expires": 10.0, "ignore_result": True}
+    assert entry["options"] == {"expires": 86400, "ignore_result": True}
 
 
 def test_the_entry_may_name_another_database() -> None:
@@ -40,10 +39,11 @@ def test_the_entry_may_name_another_database() -> None:
 
 def test_the_task_ticks_on_the_configured_database(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("django_durable.tasks.run_tick", lambda *, using: asked.append(using))
+    monkeypatch.setattr(tasks, "run_tick", lambda *, using: asked.append(using))
+    monkeypatch.setattr(tasks, "_ticked_at", {})
 
-    app.tasks[beat.TASK].run()
-    app.tasks[beat.TASK].run("other")
+    tasks.tick()
+    tasks.tick("other")
 
     assert asked == ["default", "other"]
 
@@ -56,7 +56,7 @@ def test_migrate_makes_the_periodic_task_once() -> None:
     entry = periodic_tasks().get()
     assert (entry.interval.every, entry.interval.period) == (1, "seconds")
     assert entry.enabled
-    assert entry.expire_seconds == 10
+    assert entry.expire_seconds == 86400
     assert entry.args == "[]"
 
 

@@ -18,7 +18,7 @@ over_redis = pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
 pytestmark = [pytest.mark.celery, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
 def test_a_mixed_workload_finishes(fleet: Fleet, trace: Trace, pool: str) -> None:
     fleet.plain_beat()
     fleet.worker(pool)
@@ -93,7 +93,7 @@ def test_another_worker_takes_over_from_one_that_was_killed_as_a_whole(fleet: Fl
     assert result_of(fleet, execution, 10) == ["one", "two"]
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
 def test_a_terminated_worker_hands_over_after_the_running_step(fleet: Fleet, trace: Trace, pool: str) -> None:
     first = fleet.worker(pool)
     execution = two_steps.start(str(trace))

@@ -62,3 +62,14 @@ def mixed(ctx: Context, trace: str) -> dict[str, object]:
 @workflow("tests.celery.two_steps")
 def two_steps(ctx: Context, trace: str) -> list[str]:
     return [ctx.step("one", held_up, trace, "one"), ctx.step("two", held_up, trace, "two")]
+
+
+def brief(trace: str, name: str) -> None:
+    mark(trace, f"began:{name}")
+    time.sleep(0.05)
+
+
+@workflow("tests.celery.five_steps")
+def five_steps(ctx: Context, trace: str) -> None:
+    for number in range(5):
+        ctx.step(f"brief-{number}", brief, trace, f"{ctx.execution_id}:{number}")

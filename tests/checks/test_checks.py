@@ -164,10 +164,30 @@ def test_a_tick_in_the_beat_schedule_is_enough(monkeypatch, without_beat_app):
     assert messages() == []
 
 
+@pytest.mark.parametrize("pool", ["gevent", "eventlet", "celery.concurrency.gevent:TaskPool"])
+def test_a_pool_of_greenlets_is_an_error(monkeypatch, pool):
+    monkeypatch.setitem(current_app.conf, "worker_pool", pool)
+    assert only().id == "durable.E013"
+    assert "use prefork, threads or solo" in only().msg
+
+
+def test_spawned_children_are_an_error(monkeypatch):
+    monkeypatch.setitem(current_app.conf, "worker_pool_start_method", "spawn")
+    assert only().id == "durable.E013"
+    assert "use fork" in only().msg
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_the_pools_that_workflows_run_on_are_no_matter(monkeypatch, pool):
+    monkeypatch.setitem(current_app.conf, "worker_pool", pool)
+    assert messages() == []
+
+
 def test_without_celery_nobody_asks_about_it(monkeypatch, settings, without_beat_app):
     settings.DURABLE = NO_BROKER
     monkeypatch.setitem(current_app.conf, "accept_content", ["pickle"])
     monkeypatch.setitem(current_app.conf, "beat_schedule", {})
+    monkeypatch.setitem(current_app.conf, "worker_pool", "gevent")
     assert messages() == []
 
 

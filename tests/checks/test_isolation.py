@@ -42,7 +42,8 @@ def test_another_isolation_level_is_an_error(found, level):
     (message,) = found(isolation_level=level_of_driver(level))
     assert message.id == "durable.E006"
     assert level in message.msg
-    assert "isolation_level" in message.hint
+    wanted = "psycopg.IsolationLevel.READ_COMMITTED" if connection.vendor == "postgresql" else "'read committed'"
+    assert message.hint == f"Set OPTIONS['isolation_level'] to {wanted}."
 
 
 @on_servers

@@ -1,11 +1,15 @@
 """``manage.py durable_tick``: what it does, what it prints, what it refuses."""
 
 import json
+import os
+import signal
+import time
 from io import StringIO
 from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import InterfaceError, OperationalError
 
 from django_durable import clock
 from django_durable.engine import holders
@@ -50,16 +54,56 @@ def test_an_unknown_alias_is_refused():
         printed("--database", "elsewhere")
 
 
-def test_every_repeats_until_it_is_interrupted(monkeypatch):
-    ticks = []
+@pytest.mark.parametrize("pause", ["0", "-1", "nan", "inf", "often"])
+def test_a_pause_of_no_use_is_refused(pause):
+    with pytest.raises(CommandError, match=f"--every: '{pause}' is no positive number of seconds"):
+        printed(f"--every={pause}")
 
-    def third_is_the_last(using):
-        ticks.append(using)
-        if len(ticks) == 3:
-            raise KeyboardInterrupt
-        return []
 
-    monkeypatch.setattr(durable_tick, "tick", third_is_the_last)
-    with pytest.raises(KeyboardInterrupt):
-        printed("--every", "0.001")
-    assert ticks == ["default"] * 3
+@pytest.fixture
+def ticks(monkeypatch):
+    """Stands in for the tick: each call takes the next outcome; the signals of the process are given back."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.getsignal(number) for number in numbers]
+    outcomes = []
+
+    def tick(using):
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        if isinstance(outcome, signal.Signals):
+            os.kill(os.getpid(), outcome)
+            return ["last"]
+        return outcome
+
+    monkeypatch.setattr(durable_tick, "tick", tick)
+    yield outcomes
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_every_repeats_until_a_signal_and_lets_that_tick_end(ticks, number):
+    ticks += [[], ["mail"], number, ["never"]]
+    assert printed("--every", "0.001").splitlines() == ["nothing overdue", "hinted at: mail", "hinted at: last"]
+    assert ticks == [["never"]]
+
+
+def test_a_signal_ends_the_pause_at_once(ticks):
+    ticks += [signal.SIGTERM]
+    began = time.monotonic()
+    assert printed("--every", "60") == "hinted at: last"
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("error", [OperationalError("away"), InterfaceError("closed")], ids=lambda error: str(error))
+def test_every_goes_on_when_the_database_fails_and_says_so(ticks, caplog, error):
+    ticks += [error, ["mail"], signal.SIGTERM]
+    assert printed("--every", "0.001").splitlines() == ["hinted at: mail", "hinted at: last"]
+    assert [record.message for record in caplog.records] == ["The tick failed; trying again."]
+
+
+def test_a_single_tick_fails_with_the_database(ticks):
+    ticks += [OperationalError("away")]
+    with pytest.raises(OperationalError):
+        printed()

@@ -2,21 +2,25 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from datetime import timedelta
 from io import StringIO
+from uuid import uuid4
 
 import pytest
 from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import OperationalError, connection
 
-from django_durable import client, step, workflow
-from django_durable.engine import shutdown
+from django_durable import client, clock, step, workflow
+from django_durable.engine import claims, holders, shutdown
 from django_durable.models import Execution, Status, Step, Timer
-from tests.celery.observing import Trace
+from tests.celery.observing import Trace, finished, sessions
+from tests.celery.processes import server_of_the_test
 from tests.celery.workflows import two_steps
 
 START_SECONDS = 30.0
@@ -25,13 +29,14 @@ STOP_SECONDS = 15.0
 
 @pytest.fixture
 def restored():
-    """The command takes over the signals of the process; give them back."""
+    """The command takes over the signals of the process and names it; undo both."""
     numbers = (signal.SIGTERM, signal.SIGINT)
     before = [signal.getsignal(number) for number in numbers]
     yield
     for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)
     shutdown.forget()
+    holders.join("")
 
 
 def work(*arguments):
@@ -107,6 +112,45 @@ class TestUntilIdle:
         work()
         assert client.result(execution) == "done"
 
+    @pytest.mark.parametrize(
+        ("holder", "is_returned"),
+        [
+            (f"elsewhere:1:1:durable_worker@{socket.gethostname()}", True),
+            (f"{holders.machine()}:1:0:", True),
+            ("elsewhere:1:1:durable_worker@another", False),
+            (f"{holders.this_process()}durable_worker@{socket.gethostname()}", False),
+        ],
+        ids=["restarted container", "dead here", "another worker elsewhere", "alive here"],
+    )
+    def test_it_begins_with_what_its_predecessor_was_killed_over(self, holder, is_returned):
+        @workflow("flow")
+        def flow(ctx):
+            return "done"
+
+        execution = flow.start()
+        Timer.objects.update(token=uuid4(), holder=holder, due_at=clock.now() + timedelta(hours=1))
+        work()
+        assert client.get(execution).is_closed is is_returned
+
+    def test_a_name_of_its_own_has_predecessors_of_its_own(self):
+        @workflow("flow")
+        def flow(ctx):
+            return "done"
+
+        theirs, ours = flow.start(), flow.start()
+        for run, node in ((theirs, f"durable_worker@{socket.gethostname()}"), (ours, "web-1")):
+            held = {"token": uuid4(), "holder": f"elsewhere:1:1:{node}", "due_at": clock.now() + timedelta(hours=1)}
+            Timer.objects.filter(pk=run.pk).update(**held)
+        work("--name", "web-1")
+        assert (client.get(ours).is_closed, client.get(theirs).is_closed) == (True, False)
+
+    def test_a_database_that_is_away_at_the_start_does_not_end_it(self, monkeypatch):
+        def away(**_):
+            raise OperationalError("away")
+
+        monkeypatch.setattr(claims, "release_dead", away)
+        assert work()[-1] == "stopped after 0 passes"
+
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
@@ -139,6 +183,7 @@ def manage(*arguments):
         "DURABLE_TEST_QUEUE": "none",
         "CELERY_BROKER_URL": "memory://",
         "PYTHONUNBUFFERED": "1",
+        **server_of_the_test(),
     }
     with subprocess.Popen(
         [sys.executable, "manage.py", *arguments],
@@ -201,3 +246,23 @@ def test_an_idle_worker_stops_at_once(number):
         told, _ = process.communicate(timeout=STOP_SECONDS)
     assert (process.returncode, told.strip()) == (0, "stopped after 0 passes")
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="PostgreSQL: a server that the test may stop")
+@pytest.mark.usefixtures("polling")
+def test_it_outlives_the_database_and_keeps_one_connection_for_each_thread(cluster, tmp_path):
+    traces = [Trace(tmp_path / name) for name in ("before", "after")]
+    with manage("durable_worker", "--threads", "2") as process:
+        for trace in traces:
+            execution = two_steps.start(str(trace))
+            trace.open("one")
+            trace.open("two")
+            eventually(lambda: finished(execution), "the execution ends")  # noqa: B023 - before the next round
+            # it polls: its two threads and the ticking one keep theirs, the main thread has none
+            eventually(lambda: sessions() == ["idle"] * 3, "nothing is done and no transaction is open")
+            cluster.stop_immediate()
+            cluster.start()
+            connection.close()
+        assert process.poll() is None
+        assert [len(trace.of("one-began")) for trace in traces] == [1, 1]

@@ -11,6 +11,7 @@ from django_durable import client, workflow
 from django_durable.engine import embedded, shutdown
 from django_durable.engine.embedded import EmbeddedWorker
 from django_durable.models import Execution
+from tests.pgbouncer import has_own_sessions
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("polling")]
 
@@ -134,6 +135,7 @@ def test_it_ticks_and_survives_a_tick_that_fails(monkeypatch, caplog):
     assert "The tick failed; trying again." in caplog.text
 
 
+@has_own_sessions
 def test_its_threads_leave_no_connection_behind(flow):
     if connection.vendor != "postgresql":
         pytest.skip("PostgreSQL can be asked")

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django_durable import Context, clock, dispatch, workflow
 from django_durable.clock import DatabaseNow
 from django_durable.engine import holders
-from django_durable.engine.tick import HINTS_PER_QUEUE, tick
+from django_durable.engine.tick import tick
 from django_durable.models import Timer
 
 pytestmark = pytest.mark.django_db
@@ -26,12 +26,16 @@ class Heard:
     def __init__(self) -> None:
         self.drains: list[str] = []
         self.wakes: list[Any] = []
+        self.later: list[tuple[str, float]] = []
 
     def wake(self, execution_id: Any, *, queue: str, using: str) -> None:
         self.wakes.append(execution_id)
 
-    def drain(self, queue: str, *, using: str) -> None:
-        self.drains.append(queue)
+    def drain(self, queue: str, *, using: str, delay_seconds: float = 0.0) -> None:
+        if delay_seconds:
+            self.later.append((queue, delay_seconds))
+        else:
+            self.drains.append(queue)
 
 
 @pytest.fixture
@@ -70,7 +74,7 @@ def in_an_hour() -> Any:
     return DatabaseNow() + timedelta(hours=1)
 
 
-def test_an_idle_tick_is_two_statements_and_no_write(execution: Any, heard: Heard) -> None:
+def test_an_idle_tick_is_three_statements_and_no_write(execution: Any, heard: Heard) -> None:
     for due_at in (in_an_hour(), None):
         execution(due_at=due_at)
     execution(**leased(LIVING))
@@ -79,9 +83,9 @@ def test_an_idle_tick_is_two_statements_and_no_write(execution: Any, heard: Hear
     with CaptureQueriesContext(connection) as captured:
         assert tick(using="default") == []
 
-    assert len(captured) == 2  # the budget is four
+    assert len(captured) == 3  # the budget is four
     assert all(query["sql"].lstrip("( ").upper().startswith("SELECT") for query in captured)
-    assert (heard.drains, heard.wakes) == ([], [])
+    assert (heard.drains, heard.wakes, heard.later) == ([], [], [])
 
 
 def test_many_sleepers_cost_no_further_statement(execution: Any) -> None:
@@ -91,16 +95,16 @@ def test_many_sleepers_cost_no_further_statement(execution: Any) -> None:
     with CaptureQueriesContext(connection) as captured:
         tick(using="default")
 
-    assert len(captured) == 2
+    assert len(captured) == 3
 
 
-def test_a_backlog_gets_a_handful_of_hints(execution: Any, heard: Heard) -> None:
+def test_a_backlog_gets_one_hint(execution: Any, heard: Heard) -> None:
     for _ in range(20):
         execution()
 
     assert tick(using="default") == ["default"]
 
-    assert heard.drains == ["default"] * HINTS_PER_QUEUE
+    assert heard.drains == ["default"]
     assert heard.wakes == []
 
 
@@ -112,6 +116,38 @@ def test_only_overdue_queues_are_hinted_at(execution: Any, heard: Heard, setting
     assert tick(using="default") == ["slow"]
 
     assert set(heard.drains) == {"slow"}
+
+
+def test_what_is_due_before_the_next_tick_is_told_now(execution: Any, heard: Heard, settings: Any) -> None:
+    settings.DURABLE = {"QUEUES": ("default", "mail")}
+    with clock.frozen():
+        for queue, seconds in (("default", 0.3), ("mail", 1.2), ("mail", 1.5)):
+            execution(queue=queue, due_at=DatabaseNow() + timedelta(seconds=seconds))
+        execution(**leased(ELSEWHERE, seconds=1))
+        tick(using="default")
+
+    assert heard.later == [("default", pytest.approx(0.3, abs=0.021)), ("mail", pytest.approx(1.2, abs=0.021))]
+    assert heard.later[0][1] >= 0.3
+    assert heard.drains == []
+
+
+def test_a_crowd_that_is_due_at_once_is_told_once(execution: Any, heard: Heard) -> None:
+    with clock.frozen():
+        for _ in range(5):
+            execution(due_at=DatabaseNow() + timedelta(seconds=1))
+        tick(using="default")
+    assert len(heard.later) == 1
+
+
+def test_no_more_is_read_than_workers_could_begin(
+    execution: Any, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("django_durable.engine.tick.MOST_AHEAD", 3)
+    with clock.frozen():
+        for number in range(5):
+            execution(due_at=DatabaseNow() + timedelta(seconds=0.5 + number / 10))
+        tick(using="default")
+    assert len(heard.later) == 3
 
 
 def test_ticking_again_changes_nothing(execution: Any) -> None:

@@ -25,6 +25,21 @@ def test_a_sleep_frees_the_worker_and_ends_on_time(durable):
     assert client.result(execution) == "rested"
 
 
+def test_a_sleep_is_not_a_millisecond_early(durable):
+    @workflow("flow")
+    def flow(ctx):
+        ctx.sleep(0.005)
+
+    execution = flow.start()
+    assert durable.run_until_idle() == 1
+    durable.clock.advance(timedelta(milliseconds=4))
+    client.signal(execution, "look")  # makes it due now
+    assert durable.run_until_idle() == 1
+    assert durable.inspect(execution).status == "sleeping"
+    durable.advance(timedelta(milliseconds=1))
+    assert client.get(execution).status == "completed"
+
+
 @pytest.mark.parametrize("seconds", [0, 0.0, timedelta(0)], ids=repr)
 def test_a_sleep_of_nothing_ends_at_once(durable, seconds):
     @workflow("flow")

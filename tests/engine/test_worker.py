@@ -4,9 +4,10 @@ import uuid
 from datetime import timedelta
 
 import pytest
+from django.db import OperationalError
 
-from django_durable import client, workflow
-from django_durable.engine import worker
+from django_durable import client, dispatch, workflow
+from django_durable.engine import statements, worker
 from tests.authoring import Deployed, no_op
 
 
@@ -36,6 +37,48 @@ def test_a_drain_begins_nothing_after_its_time(durable):
         deployed.workflow.start()
     assert worker.drain("default", using="default", seconds=5) == 2
     assert worker.drain("default", using="default", seconds=0) == 1
+
+
+def test_a_drain_may_begin_with_one_and_does_nothing_if_that_is_taken(flow):
+    other, wanted, delayed = flow.start(), flow.start(), flow.using(delay=60).start()
+    assert worker.drain("default", using="default", first=delayed.id) == 0
+    assert worker.drain("default", using="default", first=wanted.id, seconds=0) == 1
+    assert (client.get(wanted).is_closed, client.get(other).is_closed) == (True, False)
+    assert worker.drain("default", using="default", first=wanted.id) == 0
+    assert not client.get(other).is_closed
+
+
+@pytest.fixture
+def called(monkeypatch):
+    called = []
+    monkeypatch.setattr(dispatch, "drain", lambda queue, *, using: called.append(queue))
+    return called
+
+
+@pytest.mark.parametrize(("due", "calls"), [(1, []), (2, ["default"]), (9, ["default"])])
+def test_who_finds_more_than_it_can_begin_calls_one_other(flow, called, due, calls):
+    for _ in range(due):
+        flow.start()
+    assert worker.drain("default", using="default") == due
+    assert called == calls
+
+
+def test_who_was_called_for_one_calls_nobody(flow, called):
+    started = [flow.start() for _ in range(3)]
+    assert worker.drain("default", using="default", first=started[0].id) == 3
+    assert called == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_claim_outlives_the_question_whether_more_is_due(polling, monkeypatch, called):
+    execution = Deployed("flow", no_op).workflow.start()
+
+    def fails(*_):
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(statements, "any_due", fails)
+    assert worker.drain("default", using="default") == 1
+    assert client.get(execution).status == "completed"
 
 
 def test_one_is_advanced_by_its_id_if_it_is_due(flow):

@@ -18,15 +18,15 @@ class Kept:
     def wake(self, execution_id, *, queue, using):
         self.hints.append(("wake", execution_id, queue, using))
 
-    def drain(self, queue, *, using):
-        self.hints.append(("drain", queue, using))
+    def drain(self, queue, *, using, delay_seconds=0.0):
+        self.hints.append(("drain", queue, using, delay_seconds))
 
 
 class Broken:
     def wake(self, execution_id, *, queue, using):
         raise ConnectionError("broker down")
 
-    def drain(self, queue, *, using):
+    def drain(self, queue, *, using, delay_seconds=0.0):
         raise ConnectionError("broker down")
 
 
@@ -82,7 +82,15 @@ def test_a_hook_after_a_broken_dispatcher_still_runs(settings):
 
 def test_drain_goes_straight_to_the_dispatcher(hints):
     dispatch.drain("slow", using="default")
-    assert hints == [("drain", "slow", "default")]
+    assert hints == [("drain", "slow", "default", 0.0)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_will_be_due_is_told_after_the_commit(hints):
+    with transaction.atomic():
+        dispatch.drain_after_commit("slow", using="default", delay_seconds=0.5)
+        assert hints == []
+    assert hints == [("drain", "slow", "default", 0.5)]
 
 
 def test_one_dispatcher_per_process_until_the_setting_changes(settings):

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import json
+import logging
+import signal
 import threading
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.db import close_old_connections, connections
+from django.db import Error, close_old_connections, connections
 
 from django_durable.conf import get_settings
 from django_durable.engine.tick import tick
+
+logger = logging.getLogger("django_durable.worker")
+
+
+def pause(text: str) -> float:
+    """Seconds to wait between two ticks."""
+    with suppress(ValueError):
+        if 0 < float(text) <= threading.TIMEOUT_MAX:
+            return float(text)
+    raise ArgumentTypeError(f"{text!r} is no positive number of seconds")
 
 
 class Command(BaseCommand):
@@ -21,19 +35,34 @@ class Command(BaseCommand):
         parser.add_argument(
             "--database", choices=tuple(connections), default=None, help='Alias; default DURABLE["DATABASE"].'
         )
-        parser.add_argument("--every", type=float, default=None, metavar="SECONDS", help="Repeat until interrupted.")
+        parser.add_argument("--every", type=pause, default=None, metavar="SECONDS", help="Repeat until interrupted.")
         parser.add_argument("--json", action="store_true", help="Print the overdue queues as JSON.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         using = options["database"] or get_settings().database
-        pause = threading.Event()
+        if options["every"] is None:
+            self._tick(using, options["json"])
+        else:
+            self._repeat(options["every"], using, options["json"])
+
+    def _repeat(self, every: float, using: str, as_json: bool) -> None:
+        """Until SIGTERM or Ctrl-C, which let a running tick end."""
+        stop: SimpleQueue[int] = SimpleQueue()  # its put() is reentrant; an Event's set() could wait for its own thread
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, _: stop.put(number))
         while True:
-            overdue = tick(using=using)
-            self.stdout.write(json.dumps({"overdue": overdue}) if options["json"] else self._told(overdue))
-            if options["every"] is None:
-                return
+            try:
+                self._tick(using, as_json)
+            except Error:
+                logger.warning("The tick failed; trying again.", exc_info=True)
             close_old_connections()
-            pause.wait(options["every"])
+            with suppress(Empty):
+                stop.get(timeout=every)
+                return
+
+    def _tick(self, using: str, as_json: bool) -> None:
+        overdue = tick(using=using)
+        self.stdout.write(json.dumps({"overdue": overdue}) if as_json else self._told(overdue))
 
     @staticmethod
     def _told(overdue: list[str]) -> str:
