@@ -7,7 +7,7 @@ are those of the invariants in ``tests/crash/__init__.py``. Call it when the wor
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,21 +20,34 @@ from tests.ledger_app.ledger import Ledger
 from tests.ledger_app.models import LedgerRow
 from tests.ledger_app.programs import WITNESSED
 
+AT_ONCE = 500  # executions whose rows are read together
 GRACE = timedelta(seconds=2)  # how long something may be due before somebody must have taken it
 
 
 def check(using: str, ledger: Ledger, *, only: Collection[UUID] | None = None) -> list[str]:
     """Name every violated invariant; an empty list is what a test asserts. only: these executions and their lines."""
-    executions = Execution.objects.using(using).select_related("timer")
-    if only is not None:
-        executions = executions.filter(pk__in=only)
     found = [f"I1 {text}" for text in _starts(using, ledger)]
-    told = _Told(ledger)
-    for execution in executions:
-        case = _Case.load(using, execution, told)
+    for case in _cases(using, ledger, only):
+        about = f"{case.execution.workflow} {case.execution.id}"
         for number, invariant in _INVARIANTS:
-            found += [f"{number} {execution.workflow} {execution.id}: {text}" for text in invariant(case)]
+            found += [f"{number} {about}: {text}" for text in invariant(case)]
     return found
+
+
+def ordinary_runs(using: str, ledger: Ledger) -> Iterator[tuple[int, int]]:
+    """How often each ordinary body ran, and how many attempts are recorded of it."""
+    for case in _cases(using, ledger, None):
+        attempts = {step.name: step.attempts for step in _witnessed(case)}
+        for name, runs in Counter(line["step"] for line in case.effects).items():
+            yield runs, attempts.get(name, 0)
+
+
+def _cases(using: str, ledger: Ledger, only: Collection[UUID] | None) -> Iterator[_Case]:
+    told = _Told(ledger)
+    executions = Execution.objects.using(using)
+    ids = list(executions.values_list("pk", flat=True) if only is None else only)
+    for at in range(0, len(ids), AT_ONCE):
+        yield from _Case.load(using, list(executions.filter(pk__in=ids[at : at + AT_ONCE])), told)
 
 
 class _Told:
@@ -71,23 +84,37 @@ class _Case:
     interruptions: int
 
     @classmethod
-    def load(cls, using: str, execution: Execution, told: _Told) -> _Case:
-        about = str(execution.id)
-        mine = {"execution_id": execution.id}
-        now = Execution.objects.using(using).filter(pk=execution.pk).values_list(DatabaseNow(), flat=True).get()
-        return cls(
-            execution,
-            now,
-            Timer.objects.using(using).filter(**mine).first(),
-            list(Step.objects.using(using).history(execution.id)),
-            list(Signal.objects.using(using).filter(**mine).order_by("seq")),
-            list(AuditEntry.objects.using(using).filter(**mine).values_list("kind", flat=True)),
-            Counter(LedgerRow.objects.using(using).filter(**mine).values_list("step", flat=True)),
-            told.effects[about],
-            told.seen[about],
-            told.sent[about],
-            told.interruptions[about] + told.interruptions[None],
-        )
+    def load(cls, using: str, executions: list[Execution], told: _Told) -> Iterator[_Case]:
+        """One case for each, in a handful of queries for all."""
+        ids = [execution.pk for execution in executions]
+        now = Execution.objects.using(using).filter(pk__in=ids).values_list(DatabaseNow(), flat=True).first()
+        timers = Timer.objects.using(using).in_bulk(ids)
+        steps = _by_execution(Step.objects.using(using).filter(execution_id__in=ids).order_by("position"))
+        signals = _by_execution(Signal.objects.using(using).filter(execution_id__in=ids).order_by("seq"))
+        audit = _by_execution(AuditEntry.objects.using(using).filter(execution_id__in=ids).order_by("pk"))
+        rows = _by_execution(LedgerRow.objects.using(using).filter(execution_id__in=ids))
+        for execution in executions:
+            about = str(execution.pk)
+            yield cls(
+                execution,
+                now,
+                timers.get(execution.pk),
+                steps[execution.pk],
+                signals[execution.pk],
+                [entry.kind for entry in audit[execution.pk]],
+                Counter(row.step for row in rows[execution.pk]),
+                told.effects[about],
+                told.seen[about],
+                told.sent[about],
+                told.interruptions[about] + told.interruptions[None],
+            )
+
+
+def _by_execution(rows: Iterable[Any]) -> defaultdict[UUID, list[Any]]:
+    groups = defaultdict(list)
+    for row in rows:
+        groups[row.execution_id].append(row)
+    return groups
 
 
 # -- one function per invariant ------------------------------------------------------------------------
@@ -95,15 +122,15 @@ class _Case:
 
 def _starts(using: str, ledger: Ledger) -> Iterator[str]:
     """Every accepted start has its execution, one per key; a rolled-back one has none."""
-    executions = Execution.objects.using(using)
+    table = defaultdict(list)
+    for pk, workflow, key in Execution.objects.using(using).values_list("pk", "workflow", "key"):
+        table[workflow, key].append(str(pk))
     for line in ledger.lines("started"):
-        ids = [
-            str(pk) for pk in executions.filter(workflow=line["workflow"], key=line["key"]).values_list("pk", flat=True)
-        ]
+        ids = table[line["workflow"], line["key"]]
         if ids != [line["execution"]]:
             yield f"start of key {line['key']!r} returned {line['execution']}, the table has {ids}"
     for line in ledger.lines("never_started"):
-        if executions.filter(workflow=line["workflow"], key=line["key"]).exists():
+        if table[line["workflow"], line["key"]]:
             yield f"key {line['key']!r} was rolled back and exists"
 
 
