@@ -1,0 +1,1 @@
+"""Django's database backends, failing now and then; the storm's settings choose them."""

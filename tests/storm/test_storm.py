@@ -1,0 +1,92 @@
+"""The parts of the storm that decide what is hurt, and that need no server."""
+
+import pytest
+
+from tests.storm import plan, report
+from tests.storm.wire import MySQLFrames, PostgresFrames, Session
+
+
+def _postgres(kind: bytes, body: bytes) -> bytes:
+    return kind + (len(body) + 4).to_bytes(4, "big") + body
+
+
+def _mysql(number: int, body: bytes) -> bytes:
+    return len(body).to_bytes(3, "little") + bytes([number]) + body
+
+
+@pytest.mark.parametrize(
+    ("said", "commits"),
+    [
+        (["INSERT INTO step SELECT 1"], [True]),
+        (["BEGIN", "UPDATE timer SET due_at = now()", "COMMIT"], [False, False, True]),
+        (["BEGIN", "INSERT INTO a", "ROLLBACK TO SAVEPOINT s", "DELETE FROM a", "ROLLBACK"], [False] * 5),
+        (["BEGIN", "ROLLBACK", "update a set b = 1"], [False, False, True]),
+        (
+            ["set autocommit=0", "INSERT INTO a", "commit", "set autocommit=1", "REPLACE a"],
+            [False, False, True, False, True],
+        ),
+        (["WITH x AS (INSERT INTO a VALUES (1) RETURNING 1) SELECT * FROM x"], [True]),
+        (["SELECT 1", "SAVEPOINT s", "RELEASE SAVEPOINT s", "SET x = 1", ""], [False] * 5),
+    ],
+)
+def test_commits_are_recognised(said: list[str], commits: list[bool]) -> None:
+    session = Session()
+    assert [session.commits(sql) for sql in said] == commits
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_postgres_requests_come_whole_however_they_arrive(chunk: int) -> None:
+    tls = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")
+    start = (12).to_bytes(4, "big") + (196608).to_bytes(4, "big") + b"u\0x\0"
+    simple = _postgres(b"Q", b"COMMIT\0")
+    extended = (
+        _postgres(b"P", b"name\0INSERT INTO a VALUES ($1)\0\0\0") + _postgres(b"B", b"\0\0") + _postgres(b"S", b"")
+    )
+    stream = tls + start + simple + extended + _postgres(b"X", b"")
+    frames = PostgresFrames()
+    found = [one for at in range(0, len(stream), chunk) for one in frames.feed(stream[at : at + chunk])]
+    assert b"".join(raw for raw, _ in found) == stream
+    assert [(raw, sql) for raw, sql in found if sql] == [
+        (simple, "COMMIT"),
+        (extended, "INSERT INTO a VALUES ($1)"),
+    ]
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 1000])
+def test_only_mysql_queries_are_read_as_sql(chunk: int) -> None:
+    query = _mysql(0, b"\x03COMMIT")
+    stream = _mysql(1, b"\x03handshake") + query + _mysql(0, b"\x01")
+    frames = MySQLFrames()
+    found = [one for at in range(0, len(stream), chunk) for one in frames.feed(stream[at : at + chunk])]
+    assert b"".join(raw for raw, _ in found) == stream
+    assert [(raw, sql) for raw, sql in found if sql] == [(query, "COMMIT")]
+
+
+def test_a_seed_draws_the_same_plan_and_another_one_another() -> None:
+    again = [plan.draw(7, "mixed", 30, database="postgres") for _ in range(2)]
+    assert again[0] == again[1]
+    assert again[0].faults != plan.draw(8, "mixed", 30, database="postgres").faults
+
+
+def test_the_full_form_asks_for_what_was_promised() -> None:
+    drawn = {name: plan.draw(1, name, seconds, database="postgres") for name, seconds in plan.FULL.items()}
+    counts = {name: sum(fault.kind == name for fault in one.faults) for name, one in drawn.items()}
+    assert counts["kill"] >= 150
+    assert counts["stop"] >= 20
+    assert counts["broker"] >= 3
+    assert counts["database"] >= 2
+    assert drawn["cut"].cuts >= 300
+
+
+def test_sqlite_is_not_hurt_where_it_has_nothing() -> None:
+    kinds = {fault.kind for fault in plan.draw(1, "mixed", 60, database="sqlite").faults}
+    assert kinds == {"kill", "stop", "broker", "beats"}
+    assert sum(plan.long(10, database="sqlite").values()) == pytest.approx(600)
+
+
+def test_the_table_counts_violations_by_invariant() -> None:
+    row = {"database": "postgres", "name": "calm", "faults": {}, "executions": 1, "steps": 10, "violations": ["I4 x"]}
+    row |= {"repeated": 0, "may_repeat": 0, "steps_per_second": 100.0, "settled_seconds": 0.5}
+    hurt = {**row, "name": "kill", "faults": {"kill": 1200}, "steps_per_second": 60.0, "violations": []}
+    assert "| postgres | kill | 1,200 kill | 1 | 10 | 0 (0) | 60 | 60% | 0.5 s | 0 |" in report.faults([row, hurt])
+    assert "I4 1" in next(iter(report.invariants([row, hurt])))
