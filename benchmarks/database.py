@@ -7,14 +7,21 @@ import time
 from pathlib import Path
 from typing import Any
 
+from celery import current_app
+from django.apps import apps
 from django.core.management import call_command
+from django.core.management.color import no_style
 from django.db import connection
 
 TABLE = "floor"
 
 
-def create() -> None:
-    """Drop and make the benchmark database, and migrate it."""
+def create(*, flush_ms: float = 0.0) -> None:
+    """Drop and make the benchmark database, and migrate it.
+
+    flush_ms: PostgreSQL, for every session of this database: what a slower disk would add to each flush of the log, the
+    floor's included. It is the server's own ``commit_delay``.
+    """
     name = connection.settings_dict["NAME"]
     connection.close()
     if connection.vendor == "sqlite":
@@ -25,7 +32,18 @@ def create() -> None:
         with connection._nodb_cursor() as cursor:
             cursor.execute(f"DROP DATABASE IF EXISTS {quoted}")
             cursor.execute(f"CREATE DATABASE {quoted}")
+            if flush_ms:
+                cursor.execute(f"ALTER DATABASE {quoted} SET commit_delay = {round(flush_ms * 1000)}")
+                cursor.execute(f"ALTER DATABASE {quoted} SET commit_siblings = 0")
     call_command("migrate", verbosity=0)
+
+
+def clear() -> None:
+    """No executions, no hints: what an earlier measure left must not be worked on in this one."""
+    tables = [model._meta.db_table for model in apps.get_app_config("django_durable").get_models()]
+    connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), tables))
+    if connection.vendor != "sqlite":
+        current_app.control.purge()
 
 
 def commits_per_second(count: int) -> float:

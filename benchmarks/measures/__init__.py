@@ -1,0 +1,25 @@
+"""The measures by name: those that need no worker beside the client's process, and those that do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benchmarks.figures import Figure
+from benchmarks.measures import latency, log, memory, replay, scale, throughput
+from benchmarks.sizes import Size
+from benchmarks.workers import Worker
+
+ALONE: dict[str, Callable[[Size], list[Figure]]] = {
+    "steps": throughput.steps,
+    "starts": throughput.starts,
+    "wal": log.wal,
+    "replay": replay.replay,
+    "scale": scale.scale,
+    "memory": memory.memory,
+}
+WITH_WORKER: dict[str, Callable[[Size, Worker], list[Figure]]] = {
+    "executions": throughput.executions,
+    "idle": latency.idle,
+    "signal": latency.signal,
+    "sleep": latency.sleep,
+}
