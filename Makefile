@@ -20,7 +20,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 PACKAGES := $(if $(DJANGO),"Django$(DJANGO)")
 
-.PHONY: help demo test check bench storm clean
+.PHONY: help demo test check bench storm planted clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -43,12 +43,12 @@ check: $(VENV)/.dev ## format, lint, types, import rules, migrations, sizes, sys
 bench: $(VENV)/.test ## measure; ARGS="--only steps --database postgres"
 	$(PY) -m benchmarks $(ARGS)
 
-storm: $(VENV)/.test ## a long random run; SEED=1 repeats one, LONG=1 takes its time
-	@if [ -e tests/storm.py ] || [ -d tests/storm ]; then \
-	    $(PY) -m tests.storm $(if $(SEED),--seed $(SEED)) $(if $(filter-out 0,$(LONG)),--long) $(ARGS); \
-	else \
-	    echo "make storm: there is no tests/storm yet; the storm comes with a later release."; \
-	fi
+storm: $(VENV)/.test ## hurt real workers and servers at random; SEED=1 repeats one, SHORT=1 for CI, LONG=1 takes an hour
+	$(PY) -m tests.storm $(if $(SEED),--seed $(SEED)) $(if $(filter-out 0,$(SHORT)),--short) \
+	    $(if $(filter-out 0,$(LONG)),--long) $(ARGS)
+
+planted: $(VENV)/.test ## plant known bugs in copies of the code; the tests must catch each; ARGS="--only no-sweep"
+	$(PY) -m tests.planted $(ARGS)
 
 clean: ## remove the environments, the databases of the test project and the caches
 	rm -rf .venv .venv-* var build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
