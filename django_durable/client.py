@@ -136,7 +136,7 @@ def _new_execution(
         key=options.key,
         queue=queue,
         input=payloads.seal(plain),
-        input_hash=codec.fingerprint(plain),
+        input_hash=codec.fingerprint(plain) if options.key is not None else "",
         labels=dict(options.labels),
         created_at=DatabaseNow(),
         subject_type=subject_type,

@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 from django.db.models.sql import Query
 
 from django_durable import clock
+from django_durable.engine.prepared import hot_cursor
 
 Rows = QuerySet[Any, tuple[Any, ...]]
 _NOBODY = UUID(int=0)
@@ -21,7 +22,7 @@ def rows(select: Callable[[str, UUID], Rows], *, using: str, execution_id: UUID)
     """The rows of a ``values_list`` query. Only PostgreSQL's driver gives every type as the model has it."""
     if connections[using].vendor != "postgresql":
         return select(using, execution_id)
-    with connections[using].cursor() as cursor:
+    with hot_cursor(connections[using]) as cursor:
         cursor.execute(*statement(select, using=using, execution_id=execution_id))
         found: list[tuple[Any, ...]] = cursor.fetchall()
     return found

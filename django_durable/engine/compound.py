@@ -19,6 +19,7 @@ from django.db.models.sql.subqueries import UpdateQuery
 
 from django_durable.clock import DatabaseNow
 from django_durable.engine import compiled
+from django_durable.engine.prepared import hot_cursor
 from django_durable.engine.statements import SQL, now_sql
 from django_durable.models import AuditEntry, Execution, Signal, Timer
 from django_durable.models.timer import TimerQuerySet
@@ -57,8 +58,8 @@ def insert_execution(execution: Execution, timer: Timer, *, using: str) -> bool:
 def _insert_at_once(connection: BaseDatabaseWrapper, execution: Execution, timer: Timer) -> bool:
     born, born_params = _insert(connection, execution)
     queued, queued_params = _insert(connection, timer, source="born")
-    taken = " ON CONFLICT (workflow, key) DO NOTHING" if execution.key is not None else ""
-    with marking_errors(connection), connection.cursor() as cursor:
+    taken = " ON CONFLICT (workflow, key) WHERE key IS NOT NULL DO NOTHING" if execution.key is not None else ""
+    with marking_errors(connection), hot_cursor(connection) as cursor:
         cursor.execute(f"WITH born AS ({born}{taken} RETURNING id) {queued}", born_params + queued_params)
         return bool(cursor.rowcount)
 
@@ -84,11 +85,12 @@ def _insert_first(connection: BaseDatabaseWrapper, cursor: CursorWrapper, execut
 
 
 def close_execution(
-    execution: Execution, changes: Mapping[str, Any], told: AuditEntry, *, token: UUID, using: str
+    execution: Execution, changes: Mapping[str, Any], told: AuditEntry | None, *, token: UUID, using: str
 ) -> bool:
-    """Delete the timer under its token, end the execution and tell the audit trail; False: no lease, nothing written.
+    """Delete the timer under its token and end the execution; False: no lease, nothing written.
 
-    changes: the execution's columns by field name. Transaction: must be called inside of ``whole``.
+    changes: the execution's columns by field name. told: for the audit trail.
+    Transaction: must be called inside of ``whole``.
     """
     connection = connections[using]
     if connection.vendor == "postgresql":
@@ -96,22 +98,27 @@ def close_execution(
     if not Timer.objects.using(using).held_by(execution.pk, token)._raw_delete(using=using):
         return False
     Execution.objects.using(using).filter(pk=execution.pk).update(**changes)
-    told.save(using=using, force_insert=True)
+    if told is not None:
+        told.save(using=using, force_insert=True)
     return True
 
 
 def _close_at_once(
-    connection: BaseDatabaseWrapper, execution: Execution, changes: Mapping[str, Any], told: AuditEntry, token: UUID
+    connection: BaseDatabaseWrapper,
+    execution: Execution,
+    changes: Mapping[str, Any],
+    told: AuditEntry | None,
+    token: UUID,
 ) -> bool:
     quoted = connection.ops.quote_name
-    audit, audit_params = _insert(connection, told, source="gone")
+    audit, audit_params = _insert(connection, told, source="gone") if told is not None else ("", [])
     sql = (
         f"WITH gone AS (DELETE FROM {quoted(Timer._meta.db_table)} WHERE execution_id = %s AND token = %s "  # noqa: S608
-        f"RETURNING execution_id), told AS ({audit}) "
+        f"RETURNING execution_id){f', told AS ({audit})' if audit else ''} "
         f"UPDATE {quoted(Execution._meta.db_table)} SET {', '.join(f'{quoted(name)} = %s' for name in changes)} "
         "WHERE id IN (SELECT execution_id FROM gone)"
     )
-    with marking_errors(connection), connection.cursor() as cursor:
+    with marking_errors(connection), hot_cursor(connection) as cursor:
         cursor.execute(sql, [execution.pk, token, *audit_params, *changes.values()])
         return bool(cursor.rowcount)
 
@@ -142,12 +149,14 @@ def accept_signal(signal: Signal, *, using: str) -> tuple[str, bool] | None:
 def _accept_at_once(connection: BaseDatabaseWrapper, signal: Signal) -> tuple[str, bool] | None:
     bump, bump_params = compiled.statement(_bump, using=connection.alias, execution_id=signal.execution_id)
     keep, keep_params = _insert(connection, signal, source="bumped", taken={"seq": "wake_seq"})
-    repeated = " ON CONFLICT (execution_id, signal_id) DO NOTHING" if signal.signal_id is not None else ""
+    repeated = (
+        " ON CONFLICT (execution_id, signal_id) WHERE signal_id IS NOT NULL DO NOTHING" if signal.signal_id else ""
+    )
     sql = (
         f"WITH bumped AS ({bump} RETURNING wake_seq, queue), kept AS ({keep}{repeated} RETURNING seq) "  # noqa: S608
         "SELECT queue, EXISTS (SELECT 1 FROM kept) FROM bumped"
     )
-    with marking_errors(connection), connection.cursor() as cursor:
+    with marking_errors(connection), hot_cursor(connection) as cursor:
         cursor.execute(sql, [*bump_params, *keep_params])
         return cursor.fetchone()  # type: ignore[no-any-return]
 

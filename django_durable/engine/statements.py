@@ -19,6 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_durable import clock
 from django_durable.clock import DatabaseNow, database_now_sql
 from django_durable.engine.history import FIELDS, Checkpoint, values_of
+from django_durable.engine.prepared import hot_cursor
 from django_durable.models import Priority, Step, Timer
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def claim_returning(
         "set_config('synchronous_commit', 'off', true)"
     )
     params = [token, holder, *now_params, lease, *wanted_params, *now_params, *now_params]
-    with connection.cursor() as cursor:
+    with hot_cursor(connection) as cursor:
         cursor.execute(sql, params)
         row = cursor.fetchone()
     return None if row is None else row[:-1]
@@ -109,7 +110,7 @@ def insert_checkpoint(
     if wake_seq is not None:
         values.append(wake_seq)
     sql, fields = _checkpoint_insert(using, wake_seq is not None)
-    with connection.cursor() as cursor:
+    with hot_cursor(connection) as cursor:
         cursor.execute(sql, _adapted(values, fields, connection))
         return bool(cursor.rowcount == 1)
 
@@ -145,7 +146,7 @@ def any_due(using: str, queues: Sequence[str]) -> list[str]:
     connection = connections[using]
     probes = [next_due(connection, queue) for queue in queues]
     sql = ", ".join(f"{probe} IS NOT NULL" for probe, _ in probes)
-    with connection.cursor() as cursor:
+    with hot_cursor(connection) as cursor:
         cursor.execute(f"SELECT {sql}", [param for _, params in probes for param in params])
         row = cursor.fetchone()
     return [queue for queue, due in zip(queues, row, strict=True) if due]

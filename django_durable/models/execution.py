@@ -8,6 +8,7 @@ from django.db import models
 
 from django_durable.clock import DatabaseNow, now
 from django_durable.models.identity import new_id
+from django_durable.models.sparse import SparseIndex, SparseUnique
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -96,7 +97,7 @@ class Execution(models.Model):
     queue = models.CharField(max_length=100, default="default")
 
     input = models.TextField()  # codec text of {"args": [...], "kwargs": {...}}
-    input_hash = models.CharField(max_length=64)  # tells "same key, other input" without reading payloads
+    input_hash = models.CharField(max_length=64, blank=True)  # with a key: tells "other input" without reading payloads
     result = models.TextField(null=True, blank=True)
     error = models.TextField(null=True, blank=True)
     error_type = models.CharField(max_length=200, blank=True)
@@ -126,7 +127,7 @@ class Execution(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["workflow", "key"], name="durable_execution_key"),
+            SparseUnique(fields=["workflow", "key"], name="durable_execution_key"),
             models.CheckConstraint(condition=models.Q(status__in=sorted(STORED)), name="durable_execution_status"),
             models.CheckConstraint(
                 condition=models.Q(status__in=sorted(CLOSED), finished_at__isnull=False)
@@ -142,8 +143,14 @@ class Execution(models.Model):
         indexes = [
             models.Index(fields=["status", "-created_at"], name="durable_execution_by_status"),
             models.Index(fields=["workflow", "-created_at"], name="durable_execution_by_workflow"),
-            models.Index(fields=["subject_type", "subject_id"], name="durable_execution_by_subject"),
-            models.Index(fields=["parent"], name="durable_execution_by_parent"),
+            SparseIndex(
+                fields=["subject_type", "subject_id"],
+                name="durable_execution_by_subject",
+                kept=models.Q(subject_type__gt=""),
+            ),
+            SparseIndex(
+                fields=["parent"], name="durable_execution_by_parent", kept=models.Q(parent__isnull=False)
+            ),
         ]
         permissions = [
             ("start_execution", "Can start executions"),

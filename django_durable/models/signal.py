@@ -9,6 +9,7 @@ from django.db import models
 from django_durable.clock import now
 from django_durable.models.execution import Execution
 from django_durable.models.identity import new_id
+from django_durable.models.sparse import SparseUnique
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -38,7 +39,7 @@ class Signal(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["execution", "seq"], name="durable_signal_seq"),
-            models.UniqueConstraint(fields=["execution", "signal_id"], name="durable_signal_once"),
+            SparseUnique(fields=["execution", "signal_id"], name="durable_signal_once"),
             models.CheckConstraint(
                 condition=models.Q(consumed_by="", consumed_at__isnull=True)
                 | (~models.Q(consumed_by="") & models.Q(consumed_at__isnull=False)),

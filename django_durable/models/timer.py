@@ -14,6 +14,7 @@ from django.db.models import Case, F, When
 
 from django_durable.clock import DatabaseNow
 from django_durable.models.execution import Execution, Priority
+from django_durable.models.sparse import SparseIndex
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -81,7 +82,7 @@ class Timer(models.Model):
             models.Index(fields=["queue", "priority", "due_at"], name="durable_timer_due"),
             # The few leases, for finding those of dead processes. Not the holder: a prefix search on text needs the
             # right collation.
-            models.Index(fields=["token"], name="durable_timer_leased"),
+            SparseIndex(fields=["token"], name="durable_timer_leased", kept=models.Q(token__isnull=False)),
         ]
 
     def __str__(self) -> str:

@@ -1,0 +1,56 @@
+"""Indexes without entries for the rows that have nothing to find, where the database can leave them out.
+
+Most executions have no key, no parent and no subject, most timers no lease; an entry for each of them would be a third
+of what a start writes. MySQL and MariaDB have no partial indexes: there all rows are in, and mean the same, for a unique
+constraint never compares NULLs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+
+
+class SparseIndex(models.Index):
+    """kept: the rows that are in, where the database can; a query has to imply it in order to use the index."""
+
+    def __init__(self, *, kept: Q, **options: Any) -> None:
+        super().__init__(**options)
+        self.kept = kept
+
+    def deconstruct(self) -> Any:
+        path, args, options = super().deconstruct()
+        return path, args, {**options, "kept": self.kept}
+
+    def create_sql(self, model: Any, schema_editor: Any, using: str = "", **options: Any) -> Any:
+        # Not as `condition`: Django warns, on MySQL and MariaDB, that it cannot be kept there.
+        can = schema_editor.connection.features.supports_partial_indexes
+        fields = [f"{'-' * bool(order)}{name}" for name, order in self.fields_orders]
+        built = models.Index(fields=fields, name=self.name, condition=self.kept if can else None)
+        return built.create_sql(model, schema_editor, using=using, **options)
+
+
+class SparseUnique(models.UniqueConstraint):
+    """Unique over the fields; rows whose last one is NULL are left out."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SparseUnique) and super().__eq__(other)
+
+    __hash__ = models.UniqueConstraint.__hash__
+
+    def constraint_sql(self, model: Any, schema_editor: Any) -> Any:
+        return self._built(schema_editor).constraint_sql(model, schema_editor)
+
+    def create_sql(self, model: Any, schema_editor: Any) -> Any:
+        return self._built(schema_editor).create_sql(model, schema_editor)
+
+    def remove_sql(self, model: Any, schema_editor: Any) -> Any:
+        return self._built(schema_editor).remove_sql(model, schema_editor)
+
+    def _built(self, schema_editor: Any) -> models.UniqueConstraint:
+        # Not as `condition`: where that cannot be kept, Django makes no constraint at all.
+        can = schema_editor.connection.features.supports_partial_indexes
+        kept = Q(**{f"{self.fields[-1]}__isnull": False}) if can else None
+        return models.UniqueConstraint(fields=self.fields, name=self.name, condition=kept)
