@@ -18,6 +18,7 @@ from django_durable.clock import DatabaseNow
 from django_durable.conf import get_settings
 from django_durable.context import SignalType
 from django_durable.definitions import (
+    NO_OPTIONS,
     PRIORITIES,
     Started,
     StartOptions,
@@ -70,7 +71,7 @@ def start(workflow: str | WorkflowDefinition[..., Any], *args: Any, **kwargs: An
     one statement on PostgreSQL, two elsewhere.
     """
     definition = get_workflow(workflow) if isinstance(workflow, str) else workflow
-    return _start(definition, StartOptions(), args, kwargs)
+    return _start(definition, NO_OPTIONS, args, kwargs)
 
 
 def _start(
@@ -120,9 +121,9 @@ def _new_execution(
     kwargs: dict[str, Any],
 ) -> Execution:
     """Check everything that can be checked; nothing is written yet."""
-    definition.signature.bind(*args, **kwargs)
+    definition.check_arguments(args, kwargs)
     queue = options.queue or definition.queue
-    if queue not in known_queues():
+    if queue != definition.queue and queue not in known_queues():
         raise InvalidOptionError(
             f"Queue {queue!r} is not known: add it to DURABLE['QUEUES'], or use one of {known_queues()}."
         )

@@ -50,6 +50,9 @@ class StartOptions:
     using: str | None = None
 
 
+NO_OPTIONS = StartOptions()
+
+
 class Starter(Protocol):
     """The one door from definitions to the client, which opens it when it is imported."""
 
@@ -90,9 +93,15 @@ class WorkflowDefinition(Generic[P, R]):
     priority: PriorityName
     timeout_seconds: float | None
     signature: inspect.Signature  # without ctx
+    arity: range  # numbers of positional arguments that fit it by themselves
 
     def __call__(self, ctx: Context, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.fn(ctx, *args, **kwargs)
+
+    def check_arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Raise TypeError for arguments that do not fit the function."""
+        if kwargs or len(args) not in self.arity:
+            self.signature.bind(*args, **kwargs)
 
     def start(self, *args: P.args, **kwargs: P.kwargs) -> Started:
         """Start an execution in the caller's transaction: it exists if and when that commits.
@@ -100,11 +109,11 @@ class WorkflowDefinition(Generic[P, R]):
         Raises TypeError for arguments that do not fit the function, CodecError for values that cannot be stored.
         Outside a transaction a lost reply leaves open whether it started: give a ``key``, then a retry is harmless.
         """
-        return BoundWorkflow(self, StartOptions()).start(*args, **kwargs)
+        return _door().start(self, NO_OPTIONS, args, kwargs)
 
     def start_and_wait(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """``start()`` and wait for the result, without limit. Raises as ``client.result`` does."""
-        return BoundWorkflow(self, StartOptions()).start_and_wait(*args, **kwargs)
+        return BoundWorkflow(self, NO_OPTIONS).start_and_wait(*args, **kwargs)
 
     def using(
         self,
@@ -245,6 +254,7 @@ def workflow(
     seconds = _check_timeout(timeout)
 
     def register(fn: Callable[Concatenate[Context, P], R]) -> WorkflowDefinition[P, R]:
+        signature = _signature_without_context(fn)
         definition: WorkflowDefinition[P, R] = WorkflowDefinition(
             name=name,
             version=version,
@@ -252,7 +262,8 @@ def workflow(
             queue=queue,
             priority=priority,
             timeout_seconds=seconds,
-            signature=_signature_without_context(fn),
+            signature=signature,
+            arity=_arity(signature),
         )
         codec.register_annotations(fn)
         registry.add(definition)
@@ -312,6 +323,17 @@ def _signature_without_context(fn: Callable[..., Any]) -> inspect.Signature:
     if not parameters or parameters[0].kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
         raise ConfigurationError(f"Workflow {_place(fn)} must take the context as its first argument.")
     return inspect.Signature(parameters[1:])
+
+
+def _arity(signature: inspect.Signature) -> range:
+    """How many positional arguments are enough and not too many; none at all when others are needed beside them."""
+    parameters = signature.parameters.values()
+    required = [parameter for parameter in parameters if parameter.default is parameter.empty]
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if any(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in required):
+        return range(0)
+    most = sum(parameter.kind in positional for parameter in parameters)
+    return range(sum(parameter.kind in positional for parameter in required), most + 1)
 
 
 def _place(fn: Callable[..., Any]) -> str:

@@ -7,8 +7,9 @@ ORM makes four or five. The others get the same rows by the same texts, one afte
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any, cast
 from uuid import UUID
 
@@ -110,17 +111,22 @@ def _close_at_once(
     told: AuditEntry | None,
     token: UUID,
 ) -> bool:
-    quoted = connection.ops.quote_name
     audit, audit_params = _insert(connection, told, source="gone") if told is not None else ("", [])
-    sql = (
-        f"WITH gone AS (DELETE FROM {quoted(Timer._meta.db_table)} WHERE execution_id = %s AND token = %s "  # noqa: S608
-        f"RETURNING execution_id){f', told AS ({audit})' if audit else ''} "
-        f"UPDATE {quoted(Execution._meta.db_table)} SET {', '.join(f'{quoted(name)} = %s' for name in changes)} "
-        "WHERE id IN (SELECT execution_id FROM gone)"
-    )
+    sql = _close(connection.alias, tuple(changes), audit)
     with marking_errors(connection), hot_cursor(connection) as cursor:
         cursor.execute(sql, [execution.pk, token, *audit_params, *changes.values()])
         return bool(cursor.rowcount)
+
+
+@cache
+def _close(using: str, changed: Sequence[str], audit: str) -> str:
+    quoted = connections[using].ops.quote_name
+    return (
+        f"WITH gone AS (DELETE FROM {quoted(Timer._meta.db_table)} WHERE execution_id = %s AND token = %s "  # noqa: S608
+        f"RETURNING execution_id){f', told AS ({audit})' if audit else ''} "
+        f"UPDATE {quoted(Execution._meta.db_table)} SET {', '.join(f'{quoted(name)} = %s' for name in changed)} "
+        "WHERE id IN (SELECT execution_id FROM gone)"
+    )
 
 
 def accept_signal(signal: Signal, *, using: str) -> tuple[str, bool] | None:
@@ -148,10 +154,9 @@ def accept_signal(signal: Signal, *, using: str) -> tuple[str, bool] | None:
 
 def _accept_at_once(connection: BaseDatabaseWrapper, signal: Signal) -> tuple[str, bool] | None:
     bump, bump_params = compiled.statement(_bump, using=connection.alias, execution_id=signal.execution_id)
-    keep, keep_params = _insert(connection, signal, source="bumped", taken={"seq": "wake_seq"})
-    repeated = (
-        " ON CONFLICT (execution_id, signal_id) WHERE signal_id IS NOT NULL DO NOTHING" if signal.signal_id else ""
-    )
+    keep, keep_params = _insert(connection, signal, source="bumped", seq="wake_seq")
+    arbiter = " ON CONFLICT (execution_id, signal_id) WHERE signal_id IS NOT NULL DO NOTHING"
+    repeated = arbiter if signal.signal_id is not None else ""
     sql = (
         f"WITH bumped AS ({bump} RETURNING wake_seq, queue), kept AS ({keep}{repeated} RETURNING seq) "  # noqa: S608
         "SELECT queue, EXISTS (SELECT 1 FROM kept) FROM bumped"
@@ -168,34 +173,46 @@ def _bump(using: str, execution_id: UUID) -> UpdateQuery:
     return query
 
 
-def _insert(
-    connection: BaseDatabaseWrapper, row: models.Model, *, source: str = "", taken: Mapping[str, str] | None = None
-) -> SQL:
+def _insert(connection: BaseDatabaseWrapper, row: models.Model, *, source: str = "", **taken: str) -> SQL:
     """INSERT of one instance as it is; source: once for each row of that query. taken: columns whose value it gives."""
-    quoted = connection.ops.quote_name
-    columns, places, params = [], [], []
-    for field in row._meta.concrete_fields:
-        given = (taken or {}).get(field.name)
-        place, param = (given, []) if given else _place(connection, field, getattr(row, field.attname))
-        columns.append(quoted(str(field.column)))
+    head, fields = _insert_into(connection.alias, type(row))
+    places, params = [], []
+    for field, name in fields:
+        given = taken.get(name)
+        place, param = (given, ()) if given else _place(connection, field, getattr(row, name))
         places.append(place)
         params += param
     values = f"SELECT {', '.join(places)} FROM {source}" if source else f"VALUES ({', '.join(places)})"  # noqa: S608
-    return f"INSERT INTO {quoted(row._meta.db_table)} ({', '.join(columns)}) {values}", params
+    return f"{head} {values}", params
 
 
-def _place(connection: BaseDatabaseWrapper, field: models.Field[Any, Any], value: Any) -> SQL:
+@cache
+def _insert_into(using: str, model: type[models.Model]) -> tuple[str, list[tuple[models.Field[Any, Any], str]]]:
+    """The beginning of the statement, and the fields in its order with the names of their attributes."""
+    quoted = connections[using].ops.quote_name
+    fields = [(field, field.attname) for field in model._meta.concrete_fields]
+    columns = ", ".join(quoted(str(field.column)) for field, _ in fields)
+    return f"INSERT INTO {quoted(model._meta.db_table)} ({columns})", fields
+
+
+def _place(connection: BaseDatabaseWrapper, field: models.Field[Any, Any], value: Any) -> tuple[str, Sequence[Any]]:
     """Most columns of a new row are empty: a literal is cheaper than a parameter."""
     if value is None:
-        return "NULL", []
+        return _NULL
     if value == "":
-        return "''", []
+        return _EMPTY_TEXT
     if type(value) is DatabaseNow:
         return now_sql(connection)
     if hasattr(value, "resolve_expression"):
         compiler = Timer.objects.using(connection.alias).query.get_compiler(connection=connection)
-        sql, params = compiler.compile(value.resolve_expression(compiler.query))
-        return sql, list(params)
-    if isinstance(field, models.JSONField) and connection.vendor == "postgresql":
-        return "%s::jsonb", [json.dumps(value, cls=field.encoder)]
-    return "%s", [value if connection.vendor == "postgresql" else field.get_db_prep_save(value, connection)]
+        return compiler.compile(value.resolve_expression(compiler.query))
+    if connection.vendor != "postgresql":
+        return "%s", (field.get_db_prep_save(value, connection),)
+    if isinstance(field, models.JSONField):
+        return _EMPTY_JSON if value == {} else ("%s::jsonb", (json.dumps(value, cls=field.encoder),))
+    return "%s", (value,)
+
+
+_NULL: tuple[str, Sequence[Any]] = ("NULL", ())
+_EMPTY_TEXT: tuple[str, Sequence[Any]] = ("''", ())
+_EMPTY_JSON: tuple[str, Sequence[Any]] = ("'{}'::jsonb", ())

@@ -148,9 +148,7 @@ class Execution(models.Model):
                 name="durable_execution_by_subject",
                 kept=models.Q(subject_type__gt=""),
             ),
-            SparseIndex(
-                fields=["parent"], name="durable_execution_by_parent", kept=models.Q(parent__isnull=False)
-            ),
+            SparseIndex(fields=["parent"], name="durable_execution_by_parent", kept=models.Q(parent__isnull=False)),
         ]
         permissions = [
             ("start_execution", "Can start executions"),
