@@ -100,8 +100,14 @@ class CeleryDispatcher:
         self._publisher = Publisher()
 
     def wake(self, execution_id: UUID, *, queue: str, using: str) -> None:
-        hint = Hint((queue, using), _task(advance), [str(execution_id), queue, using], _route(queue))
-        self._publisher.send(replace(hint, again=_drain(queue, using)))
+        hint = Hint(
+            (queue, using),
+            _task(advance),
+            [str(execution_id), queue, using],
+            _route(queue),
+            again=_drain(queue, using),
+        )
+        self._publisher.send(hint)
 
     def drain(self, queue: str, *, using: str, delay_seconds: float = 0.0) -> None:
         hint = _drain(queue, using)

@@ -176,7 +176,8 @@ def _bump(using: str, execution_id: UUID) -> UpdateQuery:
 def _insert(connection: BaseDatabaseWrapper, row: models.Model, *, source: str = "", **taken: str) -> SQL:
     """INSERT of one instance as it is; source: once for each row of that query. taken: columns whose value it gives."""
     head, fields = _insert_into(connection.alias, type(row))
-    places, params = [], []
+    places: list[str] = []
+    params: list[Any] = []
     for field, name in fields:
         given = taken.get(name)
         place, param = (given, ()) if given else _place(connection, field, getattr(row, name))
@@ -205,7 +206,8 @@ def _place(connection: BaseDatabaseWrapper, field: models.Field[Any, Any], value
         return now_sql(connection)
     if hasattr(value, "resolve_expression"):
         compiler = Timer.objects.using(connection.alias).query.get_compiler(connection=connection)
-        return compiler.compile(value.resolve_expression(compiler.query))
+        sql, params = compiler.compile(value.resolve_expression(compiler.query))
+        return sql, params
     if connection.vendor != "postgresql":
         return "%s", (field.get_db_prep_save(value, connection),)
     if isinstance(field, models.JSONField):

@@ -19,33 +19,37 @@ from django_durable import clock
 # A plan made while a table was empty reads all of it, and is kept however full the table gets until the next ANALYZE.
 PLANS_LIVE_SECONDS = 10.0
 
+_UNKNOWN = -1.0
 _planned_at: WeakKeyDictionary[Any, float | None] = WeakKeyDictionary()  # by driver connection; None: not through this
 
 
 def hot_cursor(connection: BaseDatabaseWrapper) -> CursorWrapper:
     """A cursor for statements whose texts are few and always the same; any other database's ordinary one."""
-    if connection.vendor != "postgresql":
+    if connection.vendor != "postgresql" or connection.needs_rollback:
         return connection.cursor()
     connection.close_if_health_check_failed()
     connection.ensure_connection()
     if not _is_prepared_for(connection):
         return connection.cursor()
-    from django.db.backends.postgresql.base import ServerBindingCursor  # needs the driver
+    from django.db.backends.postgresql import base  # needs the driver
 
+    cursor: Any = base.ServerBindingCursor  # only there with psycopg 3
     wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
-    return wrap(ServerBindingCursor(connection.connection))
+    return wrap(cursor(connection.connection))
 
 
 def _is_prepared_for(connection: BaseDatabaseWrapper) -> bool:
     driver, now = connection.connection, clock.process_seconds()
-    if driver not in _planned_at:
+    planned_at = _planned_at.get(driver, _UNKNOWN)
+    if planned_at is None:
+        return False
+    if planned_at == _UNKNOWN:
         _planned_at[driver] = now if _allow(connection) else None
-    planned_at = _planned_at[driver]
-    if planned_at is not None and now - planned_at > PLANS_LIVE_SECONDS:
+    elif now - planned_at > PLANS_LIVE_SECONDS:
         with connection.wrap_database_errors:
             driver.execute("DEALLOCATE ALL")
         _planned_at[driver] = now
-    return planned_at is not None
+    return _planned_at[driver] is not None
 
 
 def _allow(connection: BaseDatabaseWrapper) -> bool:

@@ -106,29 +106,31 @@ def insert_checkpoint(
     history that lacks this row. Transaction: joins the surrounding one, or is its own.
     """
     connection = connections[using]
-    values = [execution_id, *values_of(checkpoint), execution_id, token]
-    if wake_seq is not None:
-        values.append(wake_seq)
-    sql, fields = _checkpoint_insert(using, wake_seq is not None)
+    values = values_of(checkpoint)
+    sql, fields = _checkpoint_insert(using, tuple([value is None for value in values]), wake_seq is not None)
+    params = [value for value in values if value is not None]
+    params += (execution_id, token) if wake_seq is None else (execution_id, token, wake_seq)
     with hot_cursor(connection) as cursor:
-        cursor.execute(sql, _adapted(values, fields, connection))
+        cursor.execute(sql, _adapted(params, fields, connection))
         return bool(cursor.rowcount == 1)
 
 
 @cache
-def _checkpoint_insert(using: str, compares_news: bool) -> tuple[str, list[Field]]:
-    """The statement and the field of each parameter; written once, it is every step's."""
+def _checkpoint_insert(using: str, empty: Sequence[bool], compares_news: bool) -> tuple[str, list[Field]]:
+    """The statement and the field of each parameter; written once for each set of columns that are NULL."""
     connection = connections[using]
-    fields = [_field(Step, name) for name in ("execution", *FIELDS)]
+    written = [_field(Step, name) for name in FIELDS]
     fence = [_field(Timer, name) for name in ("execution", "token", *(["wake_seq"] if compares_news else []))]
-    columns = ", ".join(_quoted(connection, str(field.column)) for field in fields)
-    casts = ", ".join(_placeholder(field, connection) for field in fields)
+    names = ", ".join(_quoted(connection, str(field.column)) for field in written)
+    columns = list(zip(written, empty, strict=True))
+    values = ["NULL" if is_empty else _placeholder(field, connection) for field, is_empty in columns]
     where = " AND ".join(f"{_quoted(connection, str(field.column))} = %s" for field in fence)
     sql = (
-        f"INSERT INTO {_quoted(connection, Step._meta.db_table)} ({columns}) "  # noqa: S608
-        f"SELECT {casts} FROM {_quoted(connection, Timer._meta.db_table)} WHERE {where}{_share_lock(connection)}"
+        f"INSERT INTO {_quoted(connection, Step._meta.db_table)} ({_column(connection, Step, 'execution')}, {names}) "  # noqa: S608
+        f"SELECT {_column(connection, Timer, 'execution')}, {', '.join(values)} "
+        f"FROM {_quoted(connection, Timer._meta.db_table)} WHERE {where}{_share_lock(connection)}"
     )
-    return sql, [*fields, *fence]
+    return sql, [*(field for field, is_empty in columns if not is_empty), *fence]
 
 
 def _adapted(values: list[Any], fields: list[Field], connection: BaseDatabaseWrapper) -> list[Any]:

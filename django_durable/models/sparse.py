@@ -1,8 +1,8 @@
 """Indexes without entries for the rows that have nothing to find, where the database can leave them out.
 
-Most executions have no key, no parent and no subject, most timers no lease; an entry for each of them would be a third
-of what a start writes. MySQL and MariaDB have no partial indexes: there all rows are in, and mean the same, for a unique
-constraint never compares NULLs.
+Most executions have no key, no parent and no subject, most timers no lease; entries for them would be a third of what a
+start writes. MySQL and MariaDB have no partial indexes: there all rows are in, and a unique constraint means the same,
+for it never compares NULLs.
 """
 
 from __future__ import annotations

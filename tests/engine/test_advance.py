@@ -1,5 +1,6 @@
 """A pass from end to end: how it ends, what interrupts it, and what is set aside until code or people change."""
 
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -63,14 +64,17 @@ def test_a_result_that_cannot_be_stored_fails_the_execution(durable):
         durable.run(flow.start())
 
 
-def test_the_end_is_in_the_audit_trail(durable):
+@pytest.mark.parametrize(("error", "told"), [(None, []), (ValueError("no"), ["failed"])])
+def test_an_end_that_is_no_success_is_in_the_audit_trail(durable, error, told):
     @workflow("flow")
     def flow(ctx):
-        pass
+        if error:
+            raise error
 
     execution = flow.start()
-    durable.run(execution)
-    assert [entry.kind for entry in AuditEntry.objects.filter(execution_id=execution.id)] == ["completed"]
+    with suppress(ExecutionFailedError):
+        durable.run(execution)
+    assert [entry.kind for entry in AuditEntry.objects.filter(execution_id=execution.id)] == told
 
 
 def test_the_attempt_tells_how_many_workers_were_lost(durable):
