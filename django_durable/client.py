@@ -26,7 +26,7 @@ from django_durable.definitions import (
     bind_starter,
     registry,
 )
-from django_durable.engine import compound, inbox, payloads, snapshot, transitions
+from django_durable.engine import compound, inbox, payloads, repairs, snapshot, transitions
 from django_durable.engine.worker import known_queues
 from django_durable.exceptions import (
     ExecutionCancelledError,
@@ -39,7 +39,7 @@ from django_durable.exceptions import (
     ResultTimeoutError,
     TransactionOpenError,
 )
-from django_durable.models import Execution, Priority, Status, Timer
+from django_durable.models import Execution, Priority, Status, StepStatus, Timer
 from django_durable.names import check_key, check_name
 
 POLL_SECONDS = (0.02, 0.5)  # first and longest pause while waiting for a result
@@ -222,6 +222,41 @@ def terminate(execution: Target, *, reason: str = "", actor: object = "", using:
     Raises ExecutionNotFoundError, ExecutionClosedError. Transaction: the caller's.
     """
     transitions.terminate(_id_of(execution), using=_alias(using), actor=_actor(actor), reason=reason)
+
+
+# -- helping a compensation that gave up -----------------------------------------------------------------
+
+
+def retry_compensation(execution: Target, *, reason: str = "", actor: object = "", using: str | None = None) -> None:
+    """Try the compensation in which an execution is stuck once more; it goes on by itself if that succeeds.
+
+    Raises ExecutionConflict if it is not stuck in one, ExecutionNotFoundError. Transaction: the caller's.
+    """
+    repairs.retry_compensation(_id_of(execution), using=_alias(using), actor=_actor(actor), reason=reason)
+
+
+def skip_compensation(execution: Target, *, reason: str = "", actor: object = "", using: str | None = None) -> None:
+    """Go on without the compensation in which an execution is stuck; it will end as ``compensation_failed``.
+
+    Raises ExecutionConflict if it is not stuck in one, ExecutionNotFoundError. Transaction: the caller's.
+    """
+    repairs.settle_compensation(
+        _id_of(execution), StepStatus.SKIPPED, None, using=_alias(using), actor=_actor(actor), reason=reason
+    )
+
+
+def resolve_compensation(
+    execution: Target, result: object = None, *, reason: str = "", actor: object = "", using: str | None = None
+) -> None:
+    """Record that the compensation in which an execution is stuck was done by hand; it goes on as if it had succeeded.
+
+    result: for the history. Raises ExecutionConflict if it is not stuck in one, ExecutionNotFoundError, CodecError.
+    Transaction: the caller's.
+    """
+    text = payloads.dump(result)
+    repairs.settle_compensation(
+        _id_of(execution), StepStatus.COMPLETED, text, using=_alias(using), actor=_actor(actor), reason=reason
+    )
 
 
 # -- reading -------------------------------------------------------------------------------------------

@@ -50,15 +50,26 @@ class SignalType(Generic[T]):
 _PLAIN_TYPES: frozenset[type] = frozenset({str, int, float, bool, dict, list, tuple})
 
 
+Compensate = Callable[[R], Any]
+
+
 class Runtime(Protocol):
     """What the engine must offer; ``engine.replay.Replay`` does."""
 
     execution_id: uuid.UUID
     attempt: int
 
-    def step(self, step_id: str | None, body: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def step(
+        self,
+        step_id: str | None,
+        body: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        compensate: Callable[..., Any] | None,
+    ) -> Any:
         """Run a step body or hand out its recorded outcome; step_id None: the body's own name."""
 
+    def rollback(self) -> None: ...
     def sleep(self, seconds: float) -> None: ...
     def sleep_until(self, at: datetime) -> None: ...
     def wait_for_signal(self, name: str, timeout_seconds: float | None, default: Any) -> Any: ...
@@ -88,6 +99,27 @@ class Context:
         """1, or more when workers died in this pass before. For logs; not the same in every replay."""
         return self._runtime.attempt
 
+    # ParamSpec has no place for a keyword of ours: with compensate= the body's arguments are not checked.
+    @overload
+    def step(
+        self, body: Callable[..., Coroutine[Any, Any, R]], /, *args: Any, compensate: Compensate[R], **kwargs: Any
+    ) -> R: ...
+    @overload
+    def step(self, body: Callable[..., R], /, *args: Any, compensate: Compensate[R], **kwargs: Any) -> R: ...
+    @overload
+    def step(
+        self,
+        step_id: str,
+        body: Callable[..., Coroutine[Any, Any, R]],
+        /,
+        *args: Any,
+        compensate: Compensate[R],
+        **kwargs: Any,
+    ) -> R: ...
+    @overload
+    def step(
+        self, step_id: str, body: Callable[..., R], /, *args: Any, compensate: Compensate[R], **kwargs: Any
+    ) -> R: ...
     @overload
     def step(self, body: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
@@ -103,16 +135,30 @@ class Context:
 
         body: a plain or ``@step`` function, an ``async def`` function, a Celery task or a ``django.tasks`` task; it
         runs here, in this worker. step_id: names the checkpoint, default is the body's name; repeats are numbered.
+        compensate: undoes the step once it has completed, see ``rollback``; called with its result, and a step itself.
         Returns the value as it was stored and read back, so that the first run and every replay see the same.
         Raises StepFailed, or the declared error of ``raises=``.
         """
+        compensate = kwargs.pop("compensate", None)
+        if compensate is not None and not callable(compensate) and not hasattr(compensate, "call"):
+            raise InvalidOptionError(f"ctx.step(..., compensate={compensate!r}): give a function of the step's result.")
         if isinstance(first, str):
             if not args or not callable(args[0]):
                 raise InvalidOptionError(f"ctx.step({first!r}, ...): the second argument is the function to run.")
-            return self._runtime.step(check_step_id(first), args[0], args[1:], kwargs)
+            return self._runtime.step(check_step_id(first), args[0], args[1:], kwargs, compensate)
         if not callable(first) and not hasattr(first, "call"):
             raise InvalidOptionError(f"ctx.step({first!r}): give a function, or an id and a function.")
-        return self._runtime.step(None, first, args, kwargs)
+        return self._runtime.step(None, first, args, kwargs, compensate)
+
+    def rollback(self) -> None:
+        """Undo now what completed steps with ``compensate=`` have done, the latest first; then the workflow goes on.
+
+        It happens by itself when the workflow fails, is cancelled or passes its deadline, unless it was registered with
+        ``on_failure="leave"``. A compensation follows the rules of a step, its own retry policy too; neither a
+        cancellation nor the deadline interrupts it. One that gives up leaves the execution stuck until a person
+        retries it, skips it or records it as done.
+        """
+        self._runtime.rollback()
 
     def sleep(self, duration: timedelta | float) -> None:
         """Wait durably; duration: a timedelta or seconds, >= 0. The worker is free meanwhile; never ends early."""

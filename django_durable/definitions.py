@@ -23,6 +23,7 @@ from django_durable.retry import NO_RETRY, Retry
 P = ParamSpec("P")
 R = TypeVar("R")
 PriorityName = Literal["high", "normal", "low"]
+OnFailure = Literal["compensate", "leave"]
 PRIORITIES: tuple[PriorityName, ...] = ("high", "normal", "low")
 
 
@@ -92,6 +93,7 @@ class WorkflowDefinition(Generic[P, R]):
     queue: str
     priority: PriorityName
     timeout_seconds: float | None
+    on_failure: OnFailure
     signature: inspect.Signature  # without ctx
     arity: range  # numbers of positional arguments that fit it by themselves
 
@@ -240,11 +242,14 @@ def workflow(
     queue: str = "default",
     priority: PriorityName = "normal",
     timeout: timedelta | float | None = None,
+    on_failure: OnFailure = "compensate",
 ) -> Callable[[Callable[Concatenate[Context, P], R]], WorkflowDefinition[P, R]]:
     """Register a function as a durable workflow.
 
     name, version: wire format, stored with every execution; an execution is replayed only by code of its version.
     queue, priority, timeout: defaults for its executions.
+    on_failure: what becomes of the completed steps that have ``compensate=`` when it fails, is cancelled or passes its
+    deadline: "compensate" undoes them in reverse order, "leave" leaves them.
     """
     check_name(name, "Workflow name")
     check_name(queue, "Queue")
@@ -252,6 +257,8 @@ def workflow(
         raise InvalidOptionError(f"version={version!r}: give a whole number from 1.")
     _check_priority(priority)
     seconds = _check_timeout(timeout)
+    if on_failure not in ("compensate", "leave"):
+        raise InvalidOptionError(f"on_failure={on_failure!r}: give 'compensate' or 'leave'.")
 
     def register(fn: Callable[Concatenate[Context, P], R]) -> WorkflowDefinition[P, R]:
         signature = _signature_without_context(fn)
@@ -262,6 +269,7 @@ def workflow(
             queue=queue,
             priority=priority,
             timeout_seconds=seconds,
+            on_failure=on_failure,
             signature=signature,
             arity=_arity(signature),
         )

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from django_durable.clock import DatabaseNow
-from django_durable.engine import holders
+from django_durable.engine import holders, payloads
 from django_durable.models import CLOSED, SETTLED, AuditEntry, Execution, Kind, Signal, Status, Step, StepStatus, Timer
 from tests.ledger_app.ledger import Ledger
 from tests.ledger_app.models import LedgerRow
@@ -211,7 +211,8 @@ def _ordinary_effects(case: _Case) -> Iterator[str]:
             yield f"ran the at-most-once step {name!r} {runs[name]} times"
         if step is not None and step.status == StepStatus.COMPLETED and not runs[name]:
             yield f"recorded {name!r} as completed, and it never ran"
-        if definition is not None and step.attempts > (definition.retry.max_attempts or step.attempts):
+        granted = case.audit.count("compensation_retried")
+        if definition is not None and step.attempts > (definition.retry.max_attempts or step.attempts) + granted:
             yield f"made {step.attempts} attempts of {name!r}"
         allowed = (step.attempts if step else 0) + case.interruptions
         if runs[name] > allowed:
@@ -219,7 +220,8 @@ def _ordinary_effects(case: _Case) -> Iterator[str]:
 
 
 def _witnessed(case: _Case) -> list[Step]:
-    return [step for step in case.steps if step.kind == Kind.STEP and step.target in WITNESSED]
+    bodies = {Kind.STEP, Kind.COMPENSATION}
+    return [step for step in case.steps if step.kind in bodies and step.target in WITNESSED]
 
 
 def _idempotency_keys(case: _Case) -> Iterator[str]:
@@ -233,6 +235,25 @@ def _idempotency_keys(case: _Case) -> Iterator[str]:
     for shared in steps.values():
         if len(shared) > 1:
             yield f"gave {sorted(shared)} one idempotency key"
+
+
+def _compensations(case: _Case) -> Iterator[str]:
+    """What was to be undone is, in that order, each once; a completed step is named, no other."""
+    marks = [step for step in case.steps if step.kind == Kind.ROLLBACK]
+    done = {step.name for step in case.steps if step.kind == Kind.STEP and step.status == StepStatus.COMPLETED}
+    for step in (step for step in case.steps if step.kind == Kind.COMPENSATION):
+        if step.name.removeprefix("rollback:") not in done:
+            yield f"undid by {step.name!r} what never completed"
+    undone = [step.name for step in case.steps if step.kind == Kind.COMPENSATION]
+    reserved = [step.name for step in case.steps if f"rollback:{step.name}" in undone]
+    if undone != [f"rollback:{name}" for name in reversed(reserved)]:
+        yield f"undid {undone}, reserved in the order {reserved}"
+    for mark in marks:
+        wanted = [f"rollback:{name}" for name in payloads.load(mark.result)["steps"]]
+        if undone != wanted[: len(undone)] or (case.execution.is_closed and undone != wanted):
+            yield f"was to undo {wanted}, and did {undone}"
+    if len(marks) > 1 or (marks and case.execution.status == Status.COMPLETED):
+        yield f"is {case.execution.status} with {len(marks)} rollbacks recorded"
 
 
 def _signals(case: _Case) -> Iterator[str]:
@@ -286,4 +307,5 @@ _INVARIANTS = (
     ("I6", _idempotency_keys),
     ("I8", _signals),
     ("I9", _timers),
+    ("I11", _compensations),
 )

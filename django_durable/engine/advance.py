@@ -6,7 +6,6 @@ any two statements; the next pass finds the history and goes on from there.
 
 from __future__ import annotations
 
-import traceback
 from typing import Any
 from uuid import UUID
 
@@ -16,22 +15,30 @@ from django.db.models import QuerySet
 from django_durable import clock, signals
 from django_durable.conf import get_settings
 from django_durable.definitions import WorkflowDefinition, registry
-from django_durable.engine import compiled, heartbeat, history, payloads, transitions
+from django_durable.engine import compiled, endings, heartbeat, history, payloads, transitions
 from django_durable.engine.claims import Claim
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import Journal
-from django_durable.engine.outcomes import Abandon, HandBack, Mismatch, Outcome, Park, Raised, Returned
+from django_durable.engine.outcomes import (
+    Abandon,
+    CompensationFailed,
+    Ended,
+    HandBack,
+    Mismatch,
+    Outcome,
+    Park,
+    Raised,
+    Returned,
+)
 from django_durable.engine.reconnect import persist
 from django_durable.engine.replay import Replay
 from django_durable.exceptions import (
-    Cancelled,
     CodecError,
-    DeadlineExceeded,
     DurableError,
     LeaseLostError,
     UnknownWorkflowError,
 )
-from django_durable.models import Execution, Status, StepStatus, StuckReason
+from django_durable.models import Execution, Status, StuckReason
 
 SHORT_WAIT_SECONDS = 1.0  # a shorter back-off is not worth giving the execution away
 _COLUMNS = (  # in the order of the model's fields, which from_db expects
@@ -132,7 +139,7 @@ def _set_aside_as_poison(claim: Claim, execution: Execution) -> None:
         claim,
         execution,
         StuckReason.POISON,
-        error=_error_text(DurableError(text)),
+        error=endings.error_text(DurableError(text)),
         error_type="",
         detail=text,
     )
@@ -141,10 +148,10 @@ def _set_aside_as_poison(claim: Claim, execution: Execution) -> None:
 def _ends_before_it_began(claim: Claim, execution: Execution) -> bool:
     """Nothing to clean up: cancelled, or too late, before its first step."""
     if execution.cancel_requested_at is not None:
-        _close(claim, execution, Status.CANCELLED)
+        _close(claim, execution, Ended(status=Status.CANCELLED))
         return True
     if execution.deadline_at is not None and execution.deadline_at <= claim.now():
-        _close(claim, execution, Status.TIMED_OUT)
+        _close(claim, execution, Ended(status=Status.TIMED_OUT))
         return True
     return False
 
@@ -167,14 +174,18 @@ def _settle(replay: Replay, execution: Execution, outcome: Outcome) -> bool:
     match outcome:
         case Park():
             return _park(claim, execution, outcome)
-        case Returned(value):
-            _finish(replay, execution, value)
-        case Raised(error):
-            _fail(replay, execution, error)
+        case Returned() | Raised():
+            _close(claim, execution, endings.of(outcome, replay.interrupted), compensated=replay.is_compensated)
+        case Ended():
+            _close(claim, execution, outcome, compensated=replay.is_compensated)
         case HandBack():
             transitions.hand_back(claim, execution)
         case Mismatch(error):
             _set_aside_for_new_code(claim, execution, error)
+        case CompensationFailed(detail, error, error_type):
+            transitions.stick(
+                claim, execution, StuckReason.COMPENSATION, error=error, error_type=error_type, detail=detail
+            )
         case Abandon(error):
             raise error
     return True
@@ -188,36 +199,13 @@ def _park(claim: Claim, execution: Execution, park: Park) -> bool:
     return persist(claim.using, lambda: transitions.park(claim, execution, park), written=parked)
 
 
-def _finish(replay: Replay, execution: Execution, value: Any) -> None:
-    try:
-        result = payloads.dump(value)
-    except CodecError as error:
-        _fail(replay, execution, error)
-        return
-    _close(replay.claim, execution, _end(replay.interrupted, Status.COMPLETED), result=result)
-
-
-def _fail(replay: Replay, execution: Execution, error: BaseException) -> None:
-    """An error, or the end of an interrupted one; an error while cleaning up still counts as a failure."""
-    is_interruption = isinstance(error, Cancelled)
-    status = _end(replay.interrupted, Status.FAILED) if is_interruption else Status.FAILED
-    if is_interruption and status is Status.FAILED:  # raised by user code without having been asked to stop
-        status = Status.TIMED_OUT if isinstance(error, DeadlineExceeded) else Status.CANCELLED
-    text = None if is_interruption else _error_text(error)
-    _close(replay.claim, execution, status, error=text, error_type="" if is_interruption else _type_name(error))
-
-
-def _end(interrupted: StepStatus | None, otherwise: Status) -> Status:
-    return Status(interrupted.value) if interrupted is not None else otherwise
-
-
-def _close(claim: Claim, execution: Execution, status: Status, **outcome: Any) -> None:
+def _close(claim: Claim, execution: Execution, ending: Ended, *, compensated: bool = False) -> None:
     def closed() -> bool | None:
         is_closed = Execution.objects.using(claim.using).closed().filter(pk=execution.pk).exists()
         return True if is_closed else None
 
     def close() -> bool:
-        transitions.close(claim, execution, status, **outcome)
+        transitions.close(claim, execution, ending, compensated=compensated)
         return True
 
     persist(claim.using, close, written=closed)
@@ -228,16 +216,7 @@ def _set_aside_for_new_code(claim: Claim, execution: Execution, error: DurableEr
         claim,
         execution,
         StuckReason.NONDETERMINISM,
-        error=_error_text(error),
-        error_type=_type_name(error),
+        error=endings.error_text(error),
+        error_type=endings.type_name(error),
         detail=str(error),
     )
-
-
-def _error_text(error: BaseException) -> str:
-    return payloads.dump_error(error, traceback_text="".join(traceback.format_exception(error)))
-
-
-def _type_name(error: BaseException) -> str:
-    name = getattr(error, "type_name", "") or f"{type(error).__module__}.{type(error).__qualname__}"
-    return str(name)[:200]

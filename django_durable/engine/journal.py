@@ -6,6 +6,7 @@ news has come. Noticing news at every checkpoint costs no statement and makes a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -53,6 +54,10 @@ class Journal:
         if consuming is not None:  # here, not beside the write: a commit without reply is only looked up
             self.inbox = [signal for signal in self.inbox if signal.id != consuming.id]
         return settled
+
+    def record(self, checkpoint: Checkpoint, write: Callable[[], bool]) -> Checkpoint:
+        """Record a new checkpoint by the caller's own write; False from it: news has come, nothing was written."""
+        return self._durably(checkpoint, write)
 
     def renew(self) -> None:
         """Read what has come since. ``wake_seq`` first: what is read after it can only be newer."""

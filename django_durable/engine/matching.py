@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import Error
 
@@ -21,7 +21,7 @@ from django_durable.context import running_step
 from django_durable.engine import shutdown
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import Journal
-from django_durable.engine.outcomes import Abandon, HandBack, Leave, Leaving, Mismatch, Park
+from django_durable.engine.outcomes import Abandon, HandBack, Leave, Leaving, Mismatch, Park, RollingBack
 from django_durable.engine.reconnect import TRANSIENT
 from django_durable.exceptions import (
     Cancelled,
@@ -32,9 +32,13 @@ from django_durable.exceptions import (
     NondeterminismError,
     SwallowedControlFlowError,
 )
-from django_durable.models import Kind, StepStatus
+from django_durable.models import Kind, Status, StepStatus
+
+if TYPE_CHECKING:
+    from django_durable.engine.sagas import Compensation
 
 T = TypeVar("T")
+UNDOING = frozenset({Kind.ROLLBACK, Kind.COMPENSATION})
 INTERRUPTIONS: dict[str, type[Cancelled]] = {
     StepStatus.CANCELLED: Cancelled,
     StepStatus.TIMED_OUT: DeadlineExceeded,
@@ -55,6 +59,11 @@ class Call:
     @property
     def is_new(self) -> bool:
         return self.recorded is None
+
+    @property
+    def is_undoing(self) -> bool:
+        """Neither a cancellation nor the deadline interrupts it."""
+        return self.kind in UNDOING
 
     def checkpoint(self, **values: Any) -> Checkpoint:
         """The recorded checkpoint with changes, or a new one."""
@@ -95,6 +104,8 @@ class Matcher:
         self.random_numbers = random.Random(self.execution_id.int)
         self.leaving: Leave | None = None
         self.interrupted: StepStatus | None = None
+        self.compensations: list[Compensation] = []
+        self.undone: list[str] = []  # statuses of the compensations that are settled
 
     # -- matching ----------------------------------------------------------------------------------
 
@@ -115,6 +126,8 @@ class Matcher:
         position, recorded = self.cursor, None
         if position < len(self.history):
             recorded = self.history[position]
+            if recorded.kind == Kind.ROLLBACK and kind != Kind.ROLLBACK:
+                raise self.leave(RollingBack())
             if (recorded.kind, recorded.name) != (kind, numbered):
                 expected, found = describe(recorded.kind, recorded.name), describe(kind, numbered)
                 raise self.leave(Mismatch(NondeterminismError(position, expected, found, _caller())))
@@ -140,7 +153,7 @@ class Matcher:
 
     def interrupt_if_due(self, call: Call) -> None:
         """Deliver a cancellation or the deadline, once, at a call that would do something new."""
-        status = self._due_interruption()
+        status = None if call.is_undoing else self._due_interruption()
         if status is not None:
             self.settle(call, call.checkpoint(status=status, finished_at=self.claim.now(), due_at=None))
             self.interrupted = status
@@ -197,13 +210,27 @@ class Matcher:
     def park(self, call: Call, checkpoint: Checkpoint, **park: Any) -> Leave:
         """To be raised: wait as described by ``outcomes.Park``; wakes for the deadline too."""
         until = park.pop("until")
-        if self.deadline_at is not None and self.interrupted is None:
+        if call.is_undoing:
+            park["status"] = Status.COMPENSATING
+        elif self.deadline_at is not None and self.interrupted is None:
             until = min(until, self.deadline_at) if until else self.deadline_at
         return self.leave(Park(checkpoint=checkpoint, is_new=call.is_new, until=until, **park))
 
     def leave(self, why: Leaving) -> Leave:
         self.leaving = Leave(why)
         return self.leaving
+
+    def pass_mark(self) -> Checkpoint:
+        """Go on behind the recorded mark of a rollback, at which the function was left or has ended."""
+        mark = self.history[self.cursor]
+        self.cursor += 1
+        self.leaving = None
+        return mark
+
+    @property
+    def is_compensated(self) -> bool:
+        """Something was undone, and nothing that was to be undone has been skipped."""
+        return bool(self.undone) and StepStatus.SKIPPED not in self.undone
 
     @property
     def is_replaying(self) -> bool:

@@ -38,6 +38,20 @@ class Mismatch:
 
 
 @dataclass(frozen=True, slots=True)
+class RollingBack:
+    """The history says that the end was decided here: leave the function and go on undoing."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompensationFailed:
+    """A compensation has used its attempts: a person must help. error: encoded."""
+
+    detail: str
+    error: str
+    error_type: str
+
+
+@dataclass(frozen=True, slots=True)
 class Abandon:
     """The lease is lost or the database stays away: write nothing more."""
 
@@ -54,8 +68,18 @@ class Raised:
     error: BaseException
 
 
-Leaving = Park | HandBack | Mismatch | Abandon
-Outcome = Leaving | Returned | Raised
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What is to be kept of the end. result, error: encoded."""
+
+    status: Status
+    result: str | None = None
+    error: str | None = None
+    error_type: str = ""
+
+
+Leaving = Park | HandBack | Mismatch | RollingBack | CompensationFailed | Abandon
+Outcome = Leaving | Returned | Raised | Ended
 
 
 class Leave(Suspend):

@@ -1,16 +1,26 @@
-"""Why an order to an execution is refused: nobody has a timer row for it."""
+"""Why an order to an execution is refused."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
-from django_durable.exceptions import ExecutionClosedError, ExecutionNotFoundError
+from django_durable.exceptions import ExecutionClosedError, ExecutionConflict, ExecutionNotFoundError
 from django_durable.models import Execution
 
 
 def not_open(execution_id: UUID, *, using: str) -> ExecutionNotFoundError | ExecutionClosedError:
     """The error to raise when the timer is gone: it has ended, or it never existed."""
-    status = Execution.objects.using(using).filter(pk=execution_id).values_list("status", flat=True).first()
+    status = _status(execution_id, using)
+    return ExecutionNotFoundError(execution_id) if status is None else ExecutionClosedError(execution_id, status)
+
+
+def not_in_compensation(execution_id: UUID, *, using: str) -> ExecutionNotFoundError | ExecutionConflict:
+    """The error to raise when there is no compensation to help."""
+    status = _status(execution_id, using)
     if status is None:
         return ExecutionNotFoundError(execution_id)
-    return ExecutionClosedError(execution_id, status)
+    return ExecutionConflict(f"Execution {execution_id} is {status}, not stuck in a compensation; look at it again.")
+
+
+def _status(execution_id: UUID, using: str) -> str | None:
+    return Execution.objects.using(using).filter(pk=execution_id).values_list("status", flat=True).first()

@@ -13,14 +13,15 @@ from typing import Any
 
 from django_durable.context import Context
 from django_durable.definitions import WorkflowDefinition
-from django_durable.engine import inbox, notes, steps, timers
+from django_durable.engine import inbox, notes, sagas, steps, timers
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import Journal
 from django_durable.engine.logs import ExecutionLogger
 from django_durable.engine.matching import Matcher, describe
-from django_durable.engine.outcomes import Leave, Mismatch, Outcome, Park, Raised, Returned
+from django_durable.engine.outcomes import Leave, Mismatch, Outcome, Park, Raised, Returned, RollingBack
 from django_durable.engine.progress import Progress
 from django_durable.exceptions import ControlFlow, NondeterminismError, SwallowedControlFlowError
+from django_durable.models import Kind
 
 
 class Replay(Matcher):
@@ -40,8 +41,12 @@ class Replay(Matcher):
     # -- one run of the function -------------------------------------------------------------------
 
     def run(self, definition: WorkflowDefinition[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Outcome:
-        """Run the workflow function from the top; never raises."""
+        """Run the workflow function from the top, and undo what an unsuccessful end leaves behind; never raises."""
         self.rewind()
+        outcome = self._call(definition, args, kwargs)
+        return sagas.conclude(self, outcome, compensates=definition.on_failure == "compensate")
+
+    def _call(self, definition: WorkflowDefinition[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Outcome:
         try:
             value = definition.fn(Context(self), *args, **kwargs)
         except Leave as leave:
@@ -59,6 +64,8 @@ class Replay(Matcher):
             return self.leaving.why
         if self.cursor < len(self.history):
             left = self.history[self.cursor]
+            if left.kind == Kind.ROLLBACK:
+                return RollingBack()
             found = "the end of the function" if isinstance(outcome, Returned) else f"{outcome.error!r}"
             return Mismatch(NondeterminismError(self.cursor, describe(left.kind, left.name), found))
         return outcome
@@ -68,8 +75,21 @@ class Replay(Matcher):
 
     # -- the durable operations, one file each -----------------------------------------------------
 
-    def step(self, step_id: str | None, body: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return steps.run(self, step_id, body, args, kwargs)
+    def step(
+        self,
+        step_id: str | None,
+        body: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        compensate: Callable[..., Any] | None,
+    ) -> Any:
+        value, call = steps.run(self, step_id, body, args, kwargs)
+        if compensate is not None:
+            sagas.offer(self, call, compensate)
+        return value
+
+    def rollback(self) -> None:
+        sagas.rollback(self)
 
     def sleep(self, seconds: float) -> None:
         timers.sleep(self, seconds)

@@ -26,16 +26,19 @@ _jitter = random.Random()
 _LIBRARY_ERRORS = {f"{error.__module__}.{error.__qualname__}": error for error in (StepTimedOut, StepInterrupted)}
 
 
-def run(matcher: Matcher, step_id: str | None, body: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def run(
+    matcher: Matcher, step_id: str | None, body: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, Call]:
+    """The value, and the settled call. Raises StepFailed or a declared error."""
     definition = bodies.as_step(body)
     name = step_id or bodies.default_step_id(definition)
     call = matcher.enter(Kind.STEP, name, target=definition.name)
     while call.recorded is None or not call.recorded.is_settled:
-        _advance(matcher, call, definition, args, kwargs)
-    return _outcome(matcher, call.recorded, definition)
+        attempt(matcher, call, definition, args, kwargs)
+    return _outcome(matcher, call.recorded, definition), call
 
 
-def _advance(matcher: Matcher, call: Call, definition: StepDefinition[..., Any], args: Any, kwargs: Any) -> None:
+def attempt(matcher: Matcher, call: Call, definition: StepDefinition[..., Any], args: Any, kwargs: Any) -> None:
     """Make one attempt and record what came of it."""
     if call.recorded is not None and call.recorded.status == StepStatus.STARTED:
         interrupted = StepInterrupted(call.name, "StepInterrupted", "its worker died before the outcome was recorded")
@@ -124,7 +127,9 @@ def _record_failure(
     delay = _retry_delay(definition, error, attempt, elapsed=(now - call.checkpoint().started_at).total_seconds())
     text = "".join(traceback.format_exception(error))
     changes: dict[str, Any] = {"error": payloads.dump_error(error, traceback_text=text), "attempts": attempt}
-    if delay is None:
+    if delay is None and call.is_undoing:  # stays open for a person's decision
+        changes |= {"status": StepStatus.RETRYING, "due_at": None}
+    elif delay is None:
         changes |= {"status": StepStatus.FAILED, "finished_at": now, "due_at": None}
     else:
         changes |= {"status": StepStatus.RETRYING, "due_at": now + timedelta(seconds=delay)}

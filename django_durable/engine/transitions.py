@@ -1,9 +1,10 @@
-"""The only code that changes an execution's status.
+"""The only code, with ``repairs``, that changes an execution's status.
 
 ======================= ============================================ =======================
 from                    to                                           by
 ======================= ============================================ =======================
 any open                sleeping, waiting, retrying                  ``park``
+any open                compensating                                 ``begin_compensating``, ``park``, ``repairs``
 any open                completed, failed, cancelled, timed_out      ``close``
 any open                stuck                                        ``stick``, ``refuse``
 any open                terminated                                   ``terminate``
@@ -28,12 +29,14 @@ from django_durable import dispatch, signals
 from django_durable.clock import DatabaseNow
 from django_durable.engine import claims, compound
 from django_durable.engine.claims import Claim
+from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import fence, insert_checkpoint_of, update_checkpoint
-from django_durable.engine.outcomes import Park
+from django_durable.engine.outcomes import Ended, Park
 from django_durable.engine.refusals import not_open
 from django_durable.exceptions import LeaseLostError
 from django_durable.models import AuditEntry, Execution, Status, StuckReason, Timer
 
+KEPT_BY_CANCEL = (Status.STUCK, Status.COMPENSATING)
 STUCK_RETRY_SECONDS = 60.0  # how often a deploy of matching code is looked for
 
 
@@ -58,7 +61,7 @@ def park(claim: Claim, execution: Execution, park: Park) -> bool:
         _set(
             claim,
             execution,
-            status=Status.CANCELLING if execution.cancel_requested_at else park.status,
+            status=_shown(park.status, execution),
             stuck_reason="",
             error=None,
             error_type="",
@@ -71,6 +74,24 @@ def park(claim: Claim, execution: Execution, park: Park) -> bool:
             update_checkpoint(claim, park.checkpoint)
         _announce(claim, park.until)
         _tell(claim, execution, signals.execution_parked, status=park.status, waiting_for=park.waiting_for)
+    return True
+
+
+def _shown(status: Status, execution: Execution) -> Status:
+    is_cancelling = execution.cancel_requested_at is not None and status != Status.COMPENSATING
+    return Status.CANCELLING if is_cancelling else status
+
+
+def begin_compensating(claim: Claim, marker: Checkpoint) -> bool:
+    """Record that the workflow has ended without success and how; False: news has come first, nothing is written.
+
+    Only then may a compensation run: whatever the code does at the next replay, the end is decided.
+    """
+    with transaction.atomic(using=claim.using):
+        if not fence(claim):
+            return False
+        Execution.objects.using(claim.using).filter(pk=claim.execution_id).update(status=Status.COMPENSATING)
+        insert_checkpoint_of(claim, marker)
     return True
 
 
@@ -94,24 +115,25 @@ def hand_back(claim: Claim, execution: Execution) -> None:
 def close(
     claim: Claim,
     execution: Execution,
-    status: Status,
+    ending: Ended,
     *,
-    result: str | None = None,
-    error: str | None = None,
-    error_type: str = "",
+    compensated: bool = False,
 ) -> None:
     """End the execution: its timer goes, its outcome stays. Raises LeaseLostError and writes nothing."""
-    changes = {
+    status = ending.status
+    changes: dict[str, Any] = {
         "status": status,
         "stuck_reason": "",
-        "result": result,
-        "error": error,
-        "error_type": error_type,
+        "result": ending.result,
+        "error": ending.error,
+        "error_type": ending.error_type,
         "waiting_for": "",
         "waiting_until": None,
         "started_at": execution.started_at or claim.now(),
         "finished_at": claim.now(),
     }
+    if compensated:
+        changes["compensated"] = True
     # That a run completed is all in its row; an entry for each would be a tenth of what an execution writes.
     is_plain = status == Status.COMPLETED
     told = None if is_plain else _entry(execution.id, kind=status, before={"status": execution.status})
@@ -173,7 +195,7 @@ def request_cancel(execution_id: UUID, *, using: str, actor: str, reason: str) -
             executions.update(
                 cancel_requested_at=DatabaseNow(),
                 cancel_reason=reason,
-                status=Case(When(status=Status.STUCK, then=F("status")), default=Value(Status.CANCELLING)),
+                status=Case(When(status__in=KEPT_BY_CANCEL, then=F("status")), default=Value(Status.CANCELLING)),
             )
             if before["status"] == Status.PENDING:  # not before its time, but there is nothing to wait for any more
                 timers.filter(token__isnull=True).update(due_at=DatabaseNow())

@@ -106,6 +106,7 @@ class Execution(models.Model):
     waiting_until = models.DateTimeField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     cancel_reason = models.TextField(blank=True)  # the first one is kept
+    compensated = models.BooleanField(default=False)  # its compensable steps were undone, none was skipped
 
     progress_current = models.BigIntegerField(null=True, blank=True)
     progress_total = models.BigIntegerField(null=True, blank=True)

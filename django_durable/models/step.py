@@ -21,6 +21,8 @@ class Kind(models.TextChoices):
     WAIT = "wait"
     NOTE = "note"
     NOW = "now"
+    ROLLBACK = "rollback"  # the workflow has ended without success, its steps are being compensated
+    COMPENSATION = "compensation"  # undoes one completed step
 
 
 class StepStatus(models.TextChoices):
@@ -31,9 +33,12 @@ class StepStatus(models.TextChoices):
     FAILED = "failed"
     CANCELLED = "cancelled"  # cancellation was delivered at this call
     TIMED_OUT = "timed_out"  # the execution's deadline was delivered at this call
+    SKIPPED = "skipped"  # an operator went on without it
 
 
-SETTLED = frozenset({StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.TIMED_OUT})
+SETTLED = frozenset(
+    {StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.TIMED_OUT, StepStatus.SKIPPED}
+)
 
 
 class StepQuerySet(models.QuerySet["Step"]):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import pytest
 from django.db import connection, transaction
 
 from django_durable import client
-from django_durable.exceptions import ExecutionClosedError
+from django_durable.exceptions import ExecutionClosedError, ExecutionConflict
 from django_durable.models import Execution
 from tests.crash.sweep import Play, RolledBack, Scenario, Sweep, work
 from tests.ledger_app import programs
@@ -70,6 +71,21 @@ def terminate(play: Play) -> None:
         client.terminate(play.execution_id, reason="asked to")
     except ExecutionClosedError:
         assert Execution.objects.get(pk=play.execution_id).status == "terminated"
+
+
+def help_along(decide: Callable[..., None], play: Play) -> None:
+    """A person decides about a compensation once it has given up; asked again, the first decision counts."""
+    play.finish()
+    try:
+        decide(play.execution_id, actor="ops")
+    except ExecutionConflict:
+        assert Execution.objects.get(pk=play.execution_id).status in {"failed", "compensation_failed"}
+
+
+retry, skip, resolve = (
+    partial(help_along, decide)
+    for decide in (client.retry_compensation, client.skip_compensation, client.resolve_compensation)
+)
 
 
 # Stories with a pause get shorter on a slow machine, where it ends before the pass could park: their floor is lower.
@@ -220,6 +236,66 @@ SCENARIOS = [
         acts=(start, work, terminate),
         ends=(("terminated", None),),
         at_least=30,
+    ),
+    Scenario(
+        name="saga that fails",
+        workflow=programs.saga,
+        acts=(start, work, work, work),
+        ends=(("failed", None),),
+        at_least=70,
+    ),
+    Scenario(
+        name="saga that fails after a wait",
+        workflow=programs.saga_across_waits,
+        args=(0.015,),
+        acts=(start, work, work, work, work),
+        ends=(("failed", None),),
+        at_least=70,
+    ),
+    Scenario(
+        name="saga cancelled in a wait",
+        workflow=programs.saga_across_waits,
+        args=(600,),
+        acts=(start, work, cancel, work, work, work),
+        ends=(("cancelled", None),),
+        at_least=90,
+    ),
+    Scenario(
+        name="saga past its deadline",
+        workflow=programs.saga_across_waits,
+        args=(600,),
+        timeout=0.05,
+        acts=(start, work, work, work, work),
+        ends=(("timed_out", None),),
+        at_least=50,
+    ),
+    Scenario(
+        name="rollback and go on",
+        workflow=programs.rolled_back,
+        acts=(start, work, work, work),
+        ends=(("completed", "undone"),),
+        at_least=60,
+    ),
+    Scenario(
+        name="compensation that a person retries",
+        workflow=programs.saga_stuck,
+        acts=(start, work, retry, work),
+        ends=(("failed", None),),
+        at_least=60,
+    ),
+    Scenario(
+        name="compensation that a person skips",
+        workflow=programs.saga_stuck,
+        acts=(start, work, skip, work),
+        ends=(("compensation_failed", None),),
+        at_least=60,
+    ),
+    Scenario(
+        name="compensation done by hand",
+        workflow=programs.saga_stuck,
+        acts=(start, work, resolve, work),
+        ends=(("failed", None),),
+        at_least=60,
     ),
     Scenario(
         name="notes, now, random and uuid4",

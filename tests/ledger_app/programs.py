@@ -224,6 +224,65 @@ def facts(ctx: Context) -> bool:
     return seen(ctx, "ended", ctx.now()) >= began
 
 
+@witnessed()
+def undo(value: Any) -> None:
+    effect()
+
+
+@witnessed(atomic=True)
+def undo_row(value: Any) -> None:
+    insert()
+
+
+@witnessed(retry=SHORT)
+def undo_after_failures(value: Any) -> None:
+    effect()
+    if current_step().attempt <= 2:
+        raise Broken(f"attempt {current_step().attempt}")
+
+
+@witnessed()
+def undo_until_helped(value: Any) -> None:
+    """Fails in its first attempt, and there is no second one unless a person asks for it."""
+    effect()
+    if current_step().attempt == 1:
+        raise Broken("line is down")
+
+
+def _reserve(ctx: Context) -> None:
+    ctx.step("car", append, "car", compensate=undo)
+    ctx.step("row", insert_row, compensate=undo_row)
+    ctx.step("hotel", append, "hotel", compensate=undo_after_failures)
+
+
+@workflow("ledger.saga")
+def saga(ctx: Context) -> None:
+    _reserve(ctx)
+    ctx.step(refuse)
+
+
+@workflow("ledger.saga_across_waits")
+def saga_across_waits(ctx: Context, seconds: float) -> None:
+    """Reserved before a wait, undone after it, by whatever ends the wait."""
+    _reserve(ctx)
+    ctx.sleep(seconds)
+    raise Broken("too late")
+
+
+@workflow("ledger.rolled_back")
+def rolled_back(ctx: Context) -> str:
+    _reserve(ctx)
+    ctx.rollback()
+    return ctx.step("after", append, "undone")
+
+
+@workflow("ledger.saga_stuck")
+def saga_stuck(ctx: Context) -> None:
+    ctx.step("car", append, "car", compensate=undo)
+    ctx.step("hotel", append, "hotel", compensate=undo_until_helped)
+    ctx.step(refuse)
+
+
 @workflow("ledger.steps")
 def steps(ctx: Context, count: int) -> int:
     """Any number of steps of both kinds, for storms and races."""

@@ -1,0 +1,128 @@
+"""Sagas: what completed steps have done is undone in reverse order, each compensation a recorded step of its own.
+
+The pattern is Garcia-Molina and Salem's ("Sagas", SIGMOD 1987). Which steps are to be undone is learnt anew by every
+replay, from the same calls that recorded them, so it needs no table. That the workflow has ended, and how, is recorded
+before the first compensation runs: from then on its code is replayed up to that mark, and its end is not asked again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.db import Error
+
+from django_durable.definitions import StepDefinition
+from django_durable.engine import bodies, endings, payloads, steps, transitions
+from django_durable.engine.history import Checkpoint
+from django_durable.engine.matching import Call, Matcher
+from django_durable.engine.outcomes import (
+    Abandon,
+    CompensationFailed,
+    Ended,
+    Leave,
+    Mismatch,
+    Outcome,
+    Raised,
+    Returned,
+    RollingBack,
+)
+from django_durable.exceptions import LeaseLostError, NondeterminismError
+from django_durable.models import Kind, Status, StepStatus
+
+MARK = "__rollback"
+
+
+@dataclass(frozen=True, slots=True)
+class Compensation:
+    """How to undo one completed step. result: of that step, as stored; the undoing body gets it, decoded afresh."""
+
+    step_id: str
+    undo: StepDefinition[..., Any]
+    result: str
+
+
+def offer(matcher: Matcher, call: Call, compensate: Any) -> None:
+    """Remember that a step which has just completed, or was recorded so, can be undone."""
+    assert call.recorded is not None
+    matcher.compensations.append(Compensation(call.name, bodies.as_step(compensate), call.recorded.result or ""))
+
+
+def rollback(matcher: Matcher) -> None:
+    """Undo every completed step that offers it and was not undone yet, the latest first. Nothing interrupts this."""
+    while matcher.compensations:
+        _undo(matcher, matcher.compensations.pop())
+
+
+def conclude(matcher: Matcher, outcome: Outcome, *, compensates: bool) -> Outcome:
+    """What the function's end becomes: an unsuccessful one is recorded, and its steps are undone before it counts."""
+    if isinstance(outcome, Returned | Raised):
+        if not (compensates and matcher.compensations):
+            return outcome
+        ending = endings.of(outcome, matcher.interrupted)
+        if ending.status == Status.COMPLETED:
+            return ending
+    elif not isinstance(outcome, RollingBack):
+        return outcome
+    try:
+        ending = _recorded(matcher) if isinstance(outcome, RollingBack) else _record(matcher, ending)
+        rollback(matcher)
+    except Leave as leave:
+        return leave.why
+    return ending if matcher.is_compensated else replace(ending, status=Status.COMPENSATION_FAILED)
+
+
+def _record(matcher: Matcher, ending: Ended) -> Ended:
+    """Write down how it ends and what is to be undone."""
+    call = matcher.enter(Kind.ROLLBACK, MARK)
+    kept = {
+        "status": str(ending.status),
+        "result": ending.result,
+        "error_type": ending.error_type,
+        "steps": _steps(matcher),
+    }
+    mark = call.checkpoint(result=payloads.dump(kept), error=ending.error, finished_at=matcher.claim.now())
+    try:
+        recorded = matcher.journal.record(mark, lambda: transitions.begin_compensating(matcher.claim, mark))
+    except (LeaseLostError, Error) as error:
+        raise matcher.leave(Abandon(error)) from error
+    matcher.remember(call, recorded)
+    return ending
+
+
+def _recorded(matcher: Matcher) -> Ended:
+    """Go on behind the mark. Today's code must want to undo what was written down there."""
+    position, mark = matcher.cursor, matcher.pass_mark()
+    kept = matcher.stored(payloads.load, mark.result)
+    if kept["steps"] != _steps(matcher):
+        difference = [f"the rollback of {', '.join(names) or 'nothing'}" for names in (kept["steps"], _steps(matcher))]
+        raise matcher.leave(Mismatch(NondeterminismError(position, *difference)))
+    return Ended(status=Status(kept["status"]), result=kept["result"], error=mark.error, error_type=kept["error_type"])
+
+
+def _steps(matcher: Matcher) -> list[str]:
+    return [compensation.step_id for compensation in reversed(matcher.compensations)]
+
+
+def _undo(matcher: Matcher, compensation: Compensation) -> None:
+    definition = compensation.undo
+    call = matcher.enter(Kind.COMPENSATION, f"rollback:{compensation.step_id}", target=definition.name)
+    while call.recorded is None or not call.recorded.is_settled:
+        if call.recorded is not None and _has_given_up(call.recorded):
+            raise matcher.leave(_failure(matcher, call.recorded))
+        steps.attempt(matcher, call, definition, (matcher.stored(payloads.load, compensation.result),), {})
+    matcher.undone.append(call.recorded.status)
+
+
+def _has_given_up(recorded: Checkpoint) -> bool:
+    """A compensation whose attempts are used stays open, without a next one, until a person decides."""
+    return recorded.status == StepStatus.RETRYING and recorded.due_at is None
+
+
+def _failure(matcher: Matcher, recorded: Checkpoint) -> CompensationFailed:
+    error = matcher.stored(payloads.load_error, recorded.error)
+    detail = (
+        f"{recorded.name} failed after {recorded.attempts} attempts with {error.type_name}: {error.message}. Mend the "
+        "cause and retry it, or undo it by hand and record that, or skip it."
+    )
+    return CompensationFailed(detail, recorded.error or "", error.type_name[:200])
