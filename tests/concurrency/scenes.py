@@ -21,7 +21,7 @@ from django_durable.engine import claims, holders, worker
 from django_durable.engine.advance import advance
 from django_durable.engine.claims import Claim
 from django_durable.engine.tick import tick
-from django_durable.exceptions import ExecutionClosedError
+from django_durable.exceptions import ExecutionClosedError, ExecutionConflict
 from django_durable.models import Execution, Signal, Timer
 from tests.concurrency.interleaver import Act
 from tests.ledger_app import ledger, programs
@@ -189,6 +189,37 @@ def finish_x_terminate() -> Scene:
 
 def atomic_step_x_terminate() -> Scene:
     return _x_terminate(programs.atomic_once.start())
+
+
+# -- a worker undoes -----------------------------------------------------------------------------------
+
+
+def rollback_x_cancel() -> Scene:
+    """A cancel before the end is decided decides it, a later one changes nothing."""
+    run = programs.small_saga.start()
+    acts = {"worker": _pass(run), "canceller": lambda: client.cancel(run.id)}
+    return Scene(acts, {"failed", "cancelled"}, [run.id])
+
+
+def rollback_x_terminate() -> Scene:
+    run = programs.small_saga.start()
+    acts = {"worker": _pass(run), "operator": lambda: client.terminate(run.id)}
+    return Scene(acts, {"failed", "terminated"}, [run.id])
+
+
+def retry_x_skip() -> Scene:
+    """Two people decide about one compensation: one decision counts, the other is refused."""
+    run = programs.saga_stuck.start()
+    _work()
+    assert _status(run) == "stuck"
+
+    def agree(outcomes: Outcomes) -> Iterable[str]:
+        refused = [name for name, outcome in outcomes.items() if isinstance(outcome, ExecutionConflict)]
+        if len(refused) != 1:
+            yield f"refused: {refused}"
+
+    acts = {"one": lambda: client.retry_compensation(run.id), "other": lambda: client.skip_compensation(run.id)}
+    return Scene(acts, {"failed", "compensation_failed"}, [run.id], agree=agree)
 
 
 # -- who has it ----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from django.db import connection
 
 from django_durable.clock import DatabaseNow
 from django_durable.engine import heartbeat, worker
-from django_durable.exceptions import ExecutionClosedError
+from django_durable.exceptions import ExecutionConflict
 from django_durable.models import Execution, Timer
 from tests.concurrency import scenes
 from tests.concurrency.conftest import SCHEDULES
@@ -39,6 +39,9 @@ PAIRS: dict[str, tuple[Callable[[], Scene], int]] = {
     "finish x cancel": (scenes.finish_x_cancel, 12),
     "finish x terminate": (scenes.finish_x_terminate, 6),
     "atomic step x terminate": (scenes.atomic_step_x_terminate, 10),
+    "rollback x cancel": (scenes.rollback_x_cancel, 20),
+    "rollback x terminate": (scenes.rollback_x_terminate, 6),
+    "retry x skip": (scenes.retry_x_skip, 6),
     "claim x claim": (scenes.claim_x_claim, 8),
     "claim x lease expiry": (scenes.claim_x_lease_expiry, 20),
     "claim x tick": (scenes.claim_x_tick, 12),
@@ -48,7 +51,7 @@ PAIRS: dict[str, tuple[Callable[[], Scene], int]] = {
     "tick x tick": (scenes.tick_x_tick, 6),
     "signal x signal": (scenes.signal_x_signal, 2),
 }
-MORTAL = ["park x signal", "finish x signal", "atomic step x terminate", "claim x claim"]
+MORTAL = ["park x signal", "finish x signal", "atomic step x terminate", "retry x skip", "claim x claim"]
 TRIOS: dict[str, Callable[[], Scene]] = {
     "signal x zombie x worker": scenes.signal_x_zombie_x_worker,
     "signal x signal x worker": scenes.signal_x_signal_x_worker,
@@ -98,12 +101,12 @@ class _Stage:
                 self._ledger.interrupted(execution_id)
             Timer.objects.filter(execution_id__in=self.scene.ids).leased().update(due_at=DatabaseNow())
             return
-        with suppress(ExecutionClosedError):
+        with suppress(ExecutionConflict):
             self.scene.acts[name]()
 
 
 def _is_refusal(error: Exception) -> bool:
-    return isinstance(error, ExecutionClosedError)
+    return isinstance(error, ExecutionConflict)
 
 
 @contextmanager

@@ -261,6 +261,12 @@ def saga(ctx: Context) -> None:
     ctx.step(refuse)
 
 
+@workflow("ledger.small_saga")
+def small_saga(ctx: Context) -> None:
+    ctx.step("car", append, "car", compensate=undo)
+    raise Broken("no flight")
+
+
 @workflow("ledger.saga_across_waits")
 def saga_across_waits(ctx: Context, seconds: float) -> None:
     """Reserved before a wait, undone after it, by whatever ends the wait."""
