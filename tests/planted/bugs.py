@@ -183,9 +183,9 @@ BUGS = (
             ),
             Edit(
                 f"{ENGINE}/steps.py",
-                "    return _outcome(matcher, call.recorded, definition)",
+                "    return _outcome(matcher, call.recorded, definition), call",
                 "    raw = vars(matcher).get('raw', {})\n"
-                "    return raw.pop(name) if name in raw else _outcome(matcher, call.recorded, definition)",
+                "    return raw.pop(name) if name in raw else _outcome(matcher, call.recorded, definition), call",
             ),
         ),
         (f"{_SWEEP}[plain steps]",),
@@ -295,7 +295,14 @@ BUGS = (
             _LEASES,
         ),
     ),
+    Bug(
+        "compensation-in-forward-order",
+        (Edit(f"{ENGINE}/sagas.py", "matcher.compensations.pop())", "matcher.compensations.pop(0))"),),
+        (f"{_SWEEP}[saga that fails]",),
+    ),
+    Bug(
+        "the-end-of-a-saga-is-asked-again",
+        (Edit(f"{ENGINE}/matching.py", "recorded.kind == Kind.ROLLBACK and kind != Kind.ROLLBACK", "False"),),
+        ("tests/engine/test_sagas.py::test_the_end_is_decided_once_whatever_the_code_does_at_the_next_replay",),
+    ),
 )
-
-# In the list of what must be caught, without code yet that could be wrong.
-ARRIVES = {"compensation-in-forward-order": "arrives with sagas"}

@@ -38,6 +38,19 @@ async def fetch(url: str) -> bool:
     return bool(url)
 
 
+def undo(text: str) -> None:
+    pass
+
+
+def undo_number(number: int) -> None:
+    pass
+
+
+@step
+def undo_bytes(raw: bytes) -> None:
+    pass
+
+
 @workflow("typing.fulfil")
 def fulfil(ctx: Context, order_id: int, note: str = "") -> dict[str, int]:
     reveal_type(ctx.step(plain, order_id, fast=True))  # R: str
@@ -52,6 +65,12 @@ def fulfil(ctx: Context, order_id: int, note: str = "") -> dict[str, int]:
     reveal_type(ctx.wait_for_signal("typing.approved"))  # R: Any
     reveal_type(ctx.uuid4())  # R: uuid.UUID
     reveal_type(current_step().idempotency_key)  # R: str
+    reveal_type(ctx.step(plain, order_id, compensate=undo))  # R: str
+    reveal_type(ctx.step("mine", bare, order_id, compensate=undo_bytes))  # R: bytes
+    reveal_type(ctx.step(fetch, "/", compensate=print))  # R: bool
+    ctx.step(plain, order_id, compensate=undo_number)  # E: arg-type
+    ctx.step("mine", bare, order_id, compensate=undo)  # E: arg-type
+    ctx.step(plain, order_id, compensate="undo")  # E: call-arg
     ctx.step(plain, "seven")  # E: call-overload
     ctx.step(plain)  # E: call-overload
     ctx.step(bare, "seven")  # E: call-overload
