@@ -13,11 +13,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from django.db import Error
 
 from django_durable.context import running_step
+from django_durable.definitions import StepDefinition
 from django_durable.engine import shutdown
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import Journal
@@ -33,9 +34,6 @@ from django_durable.exceptions import (
     SwallowedControlFlowError,
 )
 from django_durable.models import Kind, Status, StepStatus
-
-if TYPE_CHECKING:
-    from django_durable.engine.sagas import Compensation
 
 T = TypeVar("T")
 UNDOING = frozenset({Kind.ROLLBACK, Kind.COMPENSATION})
@@ -76,6 +74,15 @@ class Call:
             target=self.target,
             **{"started_at": self.entered_at, **values},
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Compensation:
+    """How to undo one completed step. result: of that step, as stored; the undoing body gets it, decoded afresh."""
+
+    step_id: str
+    undo: StepDefinition[..., Any]
+    result: str
 
 
 class Matcher:

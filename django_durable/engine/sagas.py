@@ -7,15 +7,14 @@ before the first compensation runs: from then on its code is replayed up to that
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from django.db import Error
 
-from django_durable.definitions import StepDefinition
 from django_durable.engine import bodies, endings, payloads, steps, transitions
 from django_durable.engine.history import Checkpoint
-from django_durable.engine.matching import Call, Matcher
+from django_durable.engine.matching import Call, Compensation, Matcher
 from django_durable.engine.outcomes import (
     Abandon,
     CompensationFailed,
@@ -31,15 +30,6 @@ from django_durable.exceptions import LeaseLostError, NondeterminismError
 from django_durable.models import Kind, Status, StepStatus
 
 MARK = "__rollback"
-
-
-@dataclass(frozen=True, slots=True)
-class Compensation:
-    """How to undo one completed step. result: of that step, as stored; the undoing body gets it, decoded afresh."""
-
-    step_id: str
-    undo: StepDefinition[..., Any]
-    result: str
 
 
 def offer(matcher: Matcher, call: Call, compensate: Any) -> None:

@@ -15,10 +15,10 @@ from django_durable.engine.claims import Claim
 from django_durable.engine.history import Checkpoint, columns_of
 from django_durable.engine.journal import Journal
 from django_durable.engine.matching import Call
-from django_durable.engine.outcomes import HandBack, Mismatch, Raised, Returned
+from django_durable.engine.outcomes import Ended, HandBack, Mismatch, Raised, Returned
 from django_durable.engine.replay import Replay
 from django_durable.exceptions import DurableError
-from django_durable.models import Kind
+from django_durable.models import Kind, Status
 
 FORMAT = 1
 _TIMES = ("started_at", "finished_at", "due_at")
@@ -29,6 +29,7 @@ class ReplayReport:
     """What today's code does with a recorded history.
 
     mismatch: why it does not fit, or None. end: "returned", "raised", or "open" where the history ends in a wait.
+    error: what the function raised; None too when its steps were undone, since then only the record of it is left.
     """
 
     mismatch: DurableError | None
@@ -68,6 +69,10 @@ def replay(recorded: dict[str, Any]) -> ReplayReport:
             return ReplayReport(mismatch=None, end="returned", value=value)
         case Raised(error):
             return ReplayReport(mismatch=None, end="raised", error=error)
+        case Ended(status=Status.COMPLETED, result=result):
+            return ReplayReport(mismatch=None, end="returned", value=payloads.load(result or ""))
+        case Ended():
+            return ReplayReport(mismatch=None, end="raised")
         case _:
             return ReplayReport(mismatch=None, end="open")
 

@@ -14,7 +14,7 @@ from django_durable.engine import claims, heartbeat, transitions, worker
 from django_durable.engine.claims import Claim
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import Journal
-from django_durable.engine.outcomes import Park
+from django_durable.engine.outcomes import Ended, Park
 from django_durable.exceptions import LeaseLostError
 from django_durable.models import AuditEntry, Execution, Signal, Status, Step, StuckReason, Timer
 from tests.concurrency.together import Gate, in_background
@@ -22,6 +22,8 @@ from tests.invariants import check
 from tests.ledger_app import programs
 from tests.ledger_app.ledger import Ledger
 from tests.ledger_app.models import LedgerRow
+
+DONE = Ended(status=Status.COMPLETED, result="[1,null]")
 
 
 def _take(execution: Execution) -> Claim:
@@ -75,7 +77,7 @@ WRITES: dict[str, Callable[[Claim, Execution], None]] = {
     "settle": lambda claim, execution: _journal(claim).settle(_checkpoint(claim), is_new=False),
     "atomic step": _record_in_transaction,
     "park": _park,
-    "close": lambda claim, execution: transitions.close(claim, execution, Status.COMPLETED, result="[1,null]"),
+    "close": lambda claim, execution: transitions.close(claim, execution, DONE),
     "stick": _stick,
     "hand back": transitions.hand_back,
 }

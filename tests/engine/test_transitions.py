@@ -8,12 +8,13 @@ import pytest
 from django_durable import client, clock, signals
 from django_durable.engine import claims, transitions
 from django_durable.engine.history import Checkpoint
-from django_durable.engine.outcomes import Park
+from django_durable.engine.outcomes import Ended, Park
 from django_durable.exceptions import ExecutionClosedError, ExecutionNotFoundError, LeaseLostError
 from django_durable.models import AuditEntry, Execution, Status, Step, StepStatus, StuckReason, Timer
 from tests.authoring import Deployed, no_op, rows
 
 USING = "default"
+DONE = Ended(status=Status.COMPLETED, result="[1,null]")
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def stick(claim, execution, reason):
 
 MOVES = {
     "park": lambda claim, execution: transitions.park(claim, execution, a_park(claim)),
-    "close": lambda claim, execution: transitions.close(claim, execution, Status.COMPLETED, result="[1,null]"),
+    "close": lambda claim, execution: transitions.close(claim, execution, DONE),
     "stick": lambda claim, execution: stick(claim, execution, StuckReason.POISON),
     "hand back": transitions.hand_back,
 }
@@ -131,7 +132,7 @@ def test_a_park_under_a_cancel_stays_cancelling(execution, claim):
 
 
 def test_closing_takes_the_timer_and_keeps_the_outcome(execution, claim):
-    transitions.close(claim, execution, Status.FAILED, error="[1,null]", error_type="shop.Boom")
+    transitions.close(claim, execution, Ended(status=Status.FAILED, error="[1,null]", error_type="shop.Boom"))
     row = current()
     assert (row.status, row.error, row.error_type, row.waiting_for) == ("failed", "[1,null]", "shop.Boom", "")
     assert row.finished_at == clock.now()
@@ -201,7 +202,7 @@ def test_a_terminate_keeps_the_reason_of_the_cancel_before(execution):
 
 @pytest.mark.parametrize("order", [transitions.request_cancel, transitions.terminate])
 def test_closed_is_final(execution, claim, order):
-    transitions.close(claim, execution, Status.COMPLETED, result="[1,null]")
+    transitions.close(claim, execution, DONE)
     before = rows()
     with pytest.raises(ExecutionClosedError):
         order(execution.id, using=USING, actor="", reason="")

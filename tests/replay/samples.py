@@ -100,6 +100,33 @@ def cancelled(ctx: Context) -> None:
         raise
 
 
+def undo(value: Any) -> None:
+    pass
+
+
+@step(retry=Retry(max_attempts=2, initial_seconds=2, jitter=0))
+def undo_flaky(value: Any) -> None:
+    if current_step().attempt < 2:
+        raise OSError("not yet")
+
+
+@workflow("samples.saga")
+def saga(ctx: Context) -> None:
+    """Undone after a wait, one of them in its second attempt."""
+    ctx.step("car", echo, "car", compensate=undo)
+    ctx.step("hotel", echo, ["hotel"], compensate=undo_flaky)
+    ctx.sleep(timedelta(hours=1))
+    ctx.step(decline)
+
+
+@workflow("samples.rolled_back")
+def rolled_back(ctx: Context) -> str:
+    """Undone and gone on; what came after is undone at the end."""
+    ctx.step("car", echo, "car", compensate=undo)
+    ctx.rollback()
+    return ctx.step("train", echo, "train", compensate=undo)
+
+
 @workflow("samples.open")
 def open_(ctx: Context) -> None:
     ctx.step(echo, 1)

@@ -50,6 +50,14 @@ def _deadline(durable: DurableKit) -> Any:
     return execution
 
 
+def _saga(durable: DurableKit) -> Any:
+    execution = samples.saga.start()
+    for _ in range(3):
+        durable.advance(timedelta(hours=2))
+        durable.run_until_idle()
+    return execution
+
+
 def _started(workflow: Any) -> Any:
     def play(durable: DurableKit) -> Any:
         execution = workflow.start()
@@ -68,6 +76,8 @@ STORIES = {
     "cancelled": _cancelled,
     "deadline": _deadline,
     "open": _started(samples.open_),
+    "saga": _saga,
+    "rolled_back": _started(samples.rolled_back),
 }
 
 
