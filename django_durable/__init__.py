@@ -5,7 +5,7 @@ reaches a model, so it is safe to import before the apps are ready.
 """
 
 from django_durable.codec import register as register_type
-from django_durable.context import Context, SignalType, StepInfo, current_step
+from django_durable.context import Case, Context, Settled, SignalType, StepInfo, current_step
 from django_durable.definitions import step, workflow
 from django_durable.exceptions import (
     Cancelled,
@@ -39,6 +39,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "Cancelled",
+    "Case",
     "CodecError",
     "ConfigurationError",
     "Context",
@@ -59,6 +60,7 @@ __all__ = [
     "ResultTimeoutError",
     "Retry",
     "RetryAfter",
+    "Settled",
     "SignalType",
     "StepFailed",
     "StepInfo",

@@ -5,14 +5,16 @@ No engine, no model and no Celery here: workflow code that imports this imports 
 
 from __future__ import annotations
 
+import operator
 import random
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from logging import Logger, LoggerAdapter
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 from django_durable import codec
 from django_durable.clock import to_instant, to_seconds
@@ -22,6 +24,7 @@ from django_durable.names import check_name, check_step_id
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 class SignalType(Generic[T]):
@@ -53,6 +56,27 @@ _PLAIN_TYPES: frozenset[type] = frozenset({str, int, float, bool, dict, list, tu
 Compensate = Callable[[R], Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One branch of ``ctx.switch``: its name, which is stored; when to take it; what to run, with its own context."""
+
+    name: str
+    when: Callable[[Any], bool]
+    run: Callable[[Context], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How a branch of ``ctx.parallel(..., settle=True)`` has ended: with a value, or with an error."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+    @property
+    def is_ok(self) -> bool:
+        return self.error is None
+
+
 class Runtime(Protocol):
     """What the engine must offer; ``engine.replay.Replay`` does."""
 
@@ -70,6 +94,10 @@ class Runtime(Protocol):
         """Run a step body or hand out its recorded outcome; step_id None: the body's own name."""
 
     def rollback(self) -> None: ...
+    def switch(self, part: str, value: Any, cases: Sequence[Case], default: Callable[[Context], Any] | None) -> Any: ...
+    def parallel(
+        self, part: str, each: Mapping[str, Callable[[Context], Any]], settle: bool, limit: int | None
+    ) -> dict[str, Any]: ...
     def sleep(self, seconds: float) -> None: ...
     def sleep_until(self, at: datetime) -> None: ...
     def wait_for_signal(self, name: str, timeout_seconds: float | None, default: Any) -> Any: ...
@@ -160,6 +188,72 @@ class Context:
         """
         self._runtime.rollback()
 
+    def switch(
+        self,
+        part: str,
+        value: V,
+        branches: Mapping[str, Callable[[Context], R]] | Sequence[Case],
+        *,
+        default: Callable[[Context], R] | None = None,
+    ) -> R:
+        """Take one branch, and the same one at every replay, whatever ``value`` and the cases say then.
+
+        branches: functions by the value that chooses them, a text; or ``Case`` objects, the first that matches counts.
+        Each gets a context of its own, in which its step ids are its own; use no other inside. Returns what the branch
+        returns. Raises InvalidOptionError if none matches and there is no ``default``.
+        """
+        if isinstance(branches, Mapping):
+            branches = [Case(name, partial(operator.eq, name), run) for name, run in branches.items()]
+        names = [check_step_id(case.name) for case in branches]
+        _check_branches("switch", names, [case.run for case in branches] + ([default] if default is not None else []))
+        return cast(R, self._runtime.switch(check_step_id(part), value, branches, default))
+
+    @overload
+    def parallel(
+        self, branches: Mapping[str, Callable[[Context], R]], *, part: str = "parallel", settle: Literal[False] = False
+    ) -> dict[str, R]: ...
+    @overload
+    def parallel(
+        self, branches: Mapping[str, Callable[[Context], Any]], *, part: str = "parallel", settle: Literal[True]
+    ) -> dict[str, Settled]: ...
+    def parallel(
+        self, branches: Mapping[str, Callable[[Context], Any]], *, part: str = "parallel", settle: bool = False
+    ) -> dict[str, Any]:
+        """Run several branches; one that sleeps, waits or retries holds up no other. Returns their values by name.
+
+        Each gets a context of its own, in which its step ids are its own; use no other inside. Their step bodies take
+        turns. The first error calls off the others: they get ``Cancelled`` where they wait, what the completed steps of
+        all branches have done is undone (unless ``on_failure="leave"``), and then it is raised.
+        settle: wait for all of them, whatever happens to one; the values are ``Settled``.
+        """
+        _check_branches("parallel", [check_step_id(name) for name in branches], list(branches.values()))
+        return self._runtime.parallel(check_step_id(part), branches, settle, None)
+
+    def gather(self, *branches: Callable[[Context], R], part: str = "gather") -> list[R]:
+        """``parallel`` for branches without names; their values in the same order."""
+        _check_branches("gather", [], list(branches))
+        named = {str(number): branch for number, branch in enumerate(branches)}
+        return list(self._runtime.parallel(check_step_id(part), named, False, None).values())
+
+    def map(
+        self,
+        fn: Callable[[Context, T], R],
+        items: Iterable[T],
+        *,
+        concurrency: int | None = None,
+        part: str = "map",
+    ) -> list[R]:
+        """``parallel`` over items: ``fn(ctx, item)`` for each, their values in the same order.
+
+        items: the same ones in every replay, so take them from arguments or steps. concurrency: how many may be begun
+        and not ended at one time; None is no limit.
+        """
+        if concurrency is not None and (isinstance(concurrency, bool) or not concurrency >= 1):
+            raise InvalidOptionError(f"concurrency={concurrency!r}: give a whole number from 1, or None.")
+        _check_branches("map", [], [fn])
+        named = {str(number): partial(_call_with, fn, item) for number, item in enumerate(items)}
+        return list(self._runtime.parallel(check_step_id(part), named, False, concurrency).values())
+
     def sleep(self, duration: timedelta | float) -> None:
         """Wait durably; duration: a timedelta or seconds, >= 0. The worker is free meanwhile; never ends early."""
         self._runtime.sleep(to_seconds(duration, "sleep duration"))
@@ -218,6 +312,18 @@ class Context:
         if not all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 2**63 for n in numbers):
             raise InvalidOptionError("ctx.progress(current, total): give whole numbers >= 0.")
         self._runtime.progress(current, total, str(message)[:255])
+
+
+def _call_with(fn: Callable[[Context, T], R], item: T, ctx: Context) -> R:
+    return fn(ctx, item)
+
+
+def _check_branches(call: str, names: Sequence[str], branches: Sequence[object]) -> None:
+    if len(set(names)) != len(names):
+        raise InvalidOptionError(f"ctx.{call}: two branches have one name among {', '.join(names)}.")
+    for branch in branches:
+        if not callable(branch):
+            raise InvalidOptionError(f"ctx.{call}: {branch!r} is no branch; give a function of the branch's context.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

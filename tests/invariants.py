@@ -242,19 +242,28 @@ def _compensations(case: _Case) -> Iterator[str]:
     marks = [step for step in case.steps if step.kind == Kind.ROLLBACK]
     done = {step.name for step in case.steps if step.kind == Kind.STEP and step.status == StepStatus.COMPLETED}
     for step in (step for step in case.steps if step.kind == Kind.COMPENSATION):
-        if step.name.removeprefix("rollback:") not in done:
+        if _undone_by(step) not in done:
             yield f"undid by {step.name!r} what never completed"
-    undone = [step.name for step in case.steps if step.kind == Kind.COMPENSATION]
-    reserved = [step.name for step in case.steps if f"rollback:{step.name}" in undone]
-    if undone != [f"rollback:{name}" for name in reversed(reserved)]:
-        yield f"undid {undone}, reserved in the order {reserved}"
+    undone = [_undone_by(step) for step in case.steps if step.kind == Kind.COMPENSATION]
+    by_completion = sorted((step for step in case.steps if step.name in undone), key=_completion)
+    if undone != [step.name for step in reversed(by_completion)]:
+        yield f"undid {undone}, reserved in the order {[step.name for step in by_completion]}"
     for mark in marks:
-        wanted = [f"rollback:{name}" for name in payloads.load(mark.result)["steps"]]
+        wanted = payloads.load(mark.result)["steps"]
         is_done = case.execution.is_closed and case.execution.status != Status.TERMINATED
         if undone != wanted[: len(undone)] or (is_done and undone != wanted):
             yield f"was to undo {wanted}, and did {undone}"
     if len(marks) > 1 or (marks and case.execution.status == Status.COMPLETED):
         yield f"is {case.execution.status} with {len(marks)} rollbacks recorded"
+
+
+def _undone_by(step: Step) -> str:
+    """The name of the step that a compensation undoes; it is recorded where the rollback was asked for."""
+    return step.name.rpartition("/")[2].removeprefix("rollback:").replace(">", "/")
+
+
+def _completion(step: Step) -> tuple[Any, int]:
+    return step.finished_at, step.position
 
 
 def _signals(case: _Case) -> Iterator[str]:

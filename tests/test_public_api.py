@@ -12,6 +12,7 @@ from django_durable import client, exceptions, testing
 
 AUTHORING = [
     "Cancelled",
+    "Case",
     "CodecError",
     "ConfigurationError",
     "Context",
@@ -32,6 +33,7 @@ AUTHORING = [
     "ResultTimeoutError",
     "Retry",
     "RetryAfter",
+    "Settled",
     "SignalType",
     "StepFailed",
     "StepInfo",
@@ -62,15 +64,19 @@ CLIENT = [
 CONTEXT = [
     "attempt",
     "execution_id",
+    "gather",
     "log",
+    "map",
     "note",
     "now",
+    "parallel",
     "progress",
     "random",
     "rollback",
     "sleep",
     "sleep_until",
     "step",
+    "switch",
     "uuid4",
     "wait_for_signal",
 ]

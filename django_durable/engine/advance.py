@@ -6,6 +6,7 @@ any two statements; the next pass finds the history and goes on from there.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -77,6 +78,7 @@ def _run_pass(claim: Claim) -> None:
         claim,
         inbox=history.load_inbox(claim.execution_id, using=claim.using) if claim.wake_seq else [],
         cancel_requested_at=execution.cancel_requested_at,
+        length=len(checkpoints),
     )
     if _is_first_pass(claim, execution) and _ends_before_it_began(claim, execution):
         return
@@ -173,11 +175,11 @@ def _settle(replay: Replay, execution: Execution, outcome: Outcome) -> bool:
         replay.progress_shown.flush()
     match outcome:
         case Park():
-            return _park(claim, execution, outcome)
+            return _park(replay, execution, outcome)
         case Returned() | Raised():
-            _close(claim, execution, endings.of(outcome, replay.interrupted), compensated=replay.is_compensated)
+            _finish(replay, execution, endings.of(outcome, replay.interrupted))
         case Ended():
-            _close(claim, execution, outcome, compensated=replay.is_compensated)
+            _finish(replay, execution, outcome)
         case HandBack():
             transitions.hand_back(claim, execution)
         case Mismatch(error):
@@ -191,7 +193,10 @@ def _settle(replay: Replay, execution: Execution, outcome: Outcome) -> bool:
     return True
 
 
-def _park(claim: Claim, execution: Execution, park: Park) -> bool:
+def _park(replay: Replay, execution: Execution, park: Park) -> bool:
+    claim = replay.claim
+    park = replace(park, opens=replay.journal.numbered(park.opens))
+
     def parked() -> bool | None:
         # After a commit without reply: either our lease is gone, parked by us, or nothing was written.
         return None if claim.timers().exists() else True
@@ -199,13 +204,17 @@ def _park(claim: Claim, execution: Execution, park: Park) -> bool:
     return persist(claim.using, lambda: transitions.park(claim, execution, park), written=parked)
 
 
-def _close(claim: Claim, execution: Execution, ending: Ended, *, compensated: bool = False) -> None:
+def _finish(replay: Replay, execution: Execution, ending: Ended) -> None:
+    _close(replay.claim, execution, ending, compensated=replay.is_compensated, deferred=tuple(replay.journal.deferred))
+
+
+def _close(claim: Claim, execution: Execution, ending: Ended, **what: Any) -> None:
     def closed() -> bool | None:
         is_closed = Execution.objects.using(claim.using).closed().filter(pk=execution.pk).exists()
         return True if is_closed else None
 
     def close() -> bool:
-        transitions.close(claim, execution, ending, compensated=compensated)
+        transitions.close(claim, execution, ending, **what)
         return True
 
     persist(claim.using, close, written=closed)

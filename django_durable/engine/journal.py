@@ -6,8 +6,10 @@ news has come. Noticing news at every checkpoint costs no statement and makes a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -23,20 +25,52 @@ from django_durable.models import Execution, Signal, Step, Timer
 class Journal:
     """Appends and settles checkpoints, and knows what news the execution has."""
 
-    def __init__(self, claim: Claim, *, inbox: list[PendingSignal], cancel_requested_at: datetime | None) -> None:
+    def __init__(
+        self,
+        claim: Claim,
+        *,
+        inbox: list[PendingSignal],
+        cancel_requested_at: datetime | None,
+        length: int = 0,
+    ) -> None:
+        """length: of the recorded history."""
         self.claim = claim
         self.inbox = inbox
         self.cancel_requested_at = cancel_requested_at
+        self.deferred: list[Checkpoint] = []
+        self._length = length
+
+    @property
+    def next_position(self) -> int:
+        return self._length + len(self.deferred)
+
+    def defer(self, checkpoint: Checkpoint) -> None:
+        """Record a new checkpoint in the same transaction as whatever is recorded next."""
+        self.deferred.append(checkpoint)
+
+    def numbered(self, opens: Sequence[tuple[Checkpoint, bool]]) -> tuple[tuple[Checkpoint, bool], ...]:
+        """What a park is to record: the deferred ones first, and each new one at its own position."""
+        new = count(self.next_position)
+        return (
+            *((checkpoint, True) for checkpoint in self.deferred),
+            *((replace(each, position=next(new)) if is_new else each, is_new) for each, is_new in opens),
+        )
 
     def append(self, checkpoint: Checkpoint) -> Checkpoint:
         """Record a new checkpoint: one statement, one commit. Raises LeaseLostError."""
-        return self._durably(checkpoint, lambda: self._insert(checkpoint, wake_seq=self.claim.wake_seq))
+        if self.deferred:
+            return self.record(checkpoint, self._insert_all)
+        recorded = self._durably(checkpoint, lambda: self._insert(checkpoint, wake_seq=self.claim.wake_seq))
+        self._length += 1
+        return recorded
 
     def record_in_transaction(self, checkpoint: Checkpoint, *, is_new: bool) -> Checkpoint:
         """Record a checkpoint as the last statement of the caller's transaction, under the fence.
 
         News does not matter here: it must not undo the caller's work. Raises LeaseLostError, which rolls back.
         """
+        for earlier in self.deferred:
+            insert_checkpoint_of(self.claim, earlier)
         if not is_new:
             update_checkpoint(self.claim, checkpoint)
             held = bool(self.claim.timers().update(token=self.claim.token))
@@ -46,18 +80,29 @@ class Journal:
             raise LeaseLostError
         return checkpoint
 
+    def committed(self, *, is_new: bool) -> None:
+        """What ``record_in_transaction`` wrote has been committed."""
+        self._length += len(self.deferred) + is_new
+        self.deferred.clear()
+
     def settle(self, checkpoint: Checkpoint, *, is_new: bool, consuming: PendingSignal | None = None) -> Checkpoint:
         """Record the new state of an open checkpoint, or a new one together with the signal it consumes."""
         if is_new and consuming is None:
             return self.append(checkpoint)
         settled = self._durably(checkpoint, lambda: self._settle(checkpoint, is_new, consuming))
+        self.committed(is_new=is_new)
         if consuming is not None:  # here, not beside the write: a commit without reply is only looked up
             self.inbox = [signal for signal in self.inbox if signal.id != consuming.id]
         return settled
 
-    def record(self, checkpoint: Checkpoint, write: Callable[[], bool]) -> Checkpoint:
-        """Record a new checkpoint by the caller's own write; False from it: news has come, nothing was written."""
-        return self._durably(checkpoint, write)
+    def record(self, checkpoint: Checkpoint, write: Callable[..., bool]) -> Checkpoint:
+        """Record a new checkpoint, and the deferred ones before it, by the caller's own write of all of them.
+
+        False from it: news has come, nothing was written.
+        """
+        recorded = self._durably(checkpoint, lambda: write(*self.deferred, checkpoint))
+        self.committed(is_new=True)
+        return recorded
 
     def renew(self) -> None:
         """Read what has come since. ``wake_seq`` first: what is read after it can only be newer."""
@@ -95,11 +140,21 @@ class Journal:
             # Another holder recorded this position: the unique keys are the last defence.
             raise LeaseLostError from error
 
+    def _insert_all(self, *checkpoints: Checkpoint) -> bool:
+        with transaction.atomic(using=self.claim.using):
+            if not fence(self.claim):
+                return False
+            for checkpoint in checkpoints:
+                insert_checkpoint_of(self.claim, checkpoint)
+        return True
+
     def _settle(self, checkpoint: Checkpoint, is_new: bool, consuming: PendingSignal | None) -> bool:
         claim = self.claim
         with transaction.atomic(using=claim.using):
             if not fence(claim):
                 return False
+            for earlier in self.deferred:
+                insert_checkpoint_of(claim, earlier)
             if is_new:
                 insert_checkpoint_of(claim, checkpoint)
             else:

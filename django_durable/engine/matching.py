@@ -11,19 +11,20 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from django.db import Error
 
 from django_durable.context import running_step
-from django_durable.definitions import StepDefinition
 from django_durable.engine import shutdown
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import Journal
 from django_durable.engine.outcomes import Abandon, HandBack, Leave, Leaving, Mismatch, Park, RollingBack
 from django_durable.engine.reconnect import TRANSIENT
+from django_durable.engine.scopes import LONGEST_NAME, Shared
 from django_durable.exceptions import (
     Cancelled,
     CodecError,
@@ -47,12 +48,13 @@ INTERRUPTIONS: dict[str, type[Cancelled]] = {
 class Call:
     """One durable call of the workflow, matched: recorded is its checkpoint, or None if it is new."""
 
-    position: int
-    name: str
+    index: int  # within its scope
+    name: str  # with its scope
     kind: Kind
     target: str
     recorded: Checkpoint | None
     entered_at: datetime
+    journal: Journal
 
     @property
     def is_new(self) -> bool:
@@ -68,7 +70,7 @@ class Call:
         if self.recorded is not None:
             return replace(self.recorded, **values)
         return Checkpoint(
-            position=self.position,
+            position=self.journal.next_position,
             name=self.name,
             kind=self.kind,
             target=self.target,
@@ -76,43 +78,39 @@ class Call:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Compensation:
-    """How to undo one completed step. result: of that step, as stored; the undoing body gets it, decoded afresh."""
-
-    step_id: str
-    undo: StepDefinition[..., Any]
-    result: str
-
-
 class Matcher:
-    """One pass's view of one execution: the history, the place in it, and what may be recorded next."""
+    """One pass's view of one scope of an execution: its history, the place in it, and what may be recorded next."""
 
-    def __init__(
-        self,
-        journal: Journal,
-        history: list[Checkpoint],
-        *,
-        deadline_at: datetime | None,
-        short_wait_seconds: float,
-    ) -> None:
-        self.journal = journal
-        self.claim = journal.claim
-        self.history = history
-        self.deadline_at = deadline_at
-        self.short_wait_seconds = short_wait_seconds
-        self.execution_id = journal.claim.execution_id
-        self.attempt = max(journal.claim.claims, 1)
-        self.rewind()
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self.journal = shared.journal
+        self.claim = shared.journal.claim
+        self.execution_id = self.claim.execution_id
+        self.attempt = max(self.claim.claims, 1)
+        self._place("")
 
     def rewind(self) -> None:
+        """Begin the whole function anew."""
+        self.shared.rewind()
+        self._place("")
+
+    def branch(self, call: Call, name: str) -> Self:
+        """The scope of one branch of a part, at its beginning. What has interrupted us does not interrupt it again."""
+        branch = copy(self)
+        branch._place(f"{call.name}/{name}")
+        branch.interrupted = self.interrupted
+        branch.is_called_off = self.is_called_off
+        return branch
+
+    def _place(self, scope: str) -> None:
+        self.scope = scope
+        self.history = self.shared.history(scope)
         self.cursor = 0
         self._names: Counter[str] = Counter()
-        self.random_numbers = random.Random(self.execution_id.int)
-        self.leaving: Leave | None = None
+        # A number gives other numbers than its text; the first scope's seed was here before there were others.
+        self.random_numbers = random.Random(f"{self.execution_id}/{scope}" if scope else self.execution_id.int)
         self.interrupted: StepStatus | None = None
-        self.compensations: list[Compensation] = []
-        self.undone: list[str] = []  # statuses of the compensations that are settled
+        self.is_called_off = False  # a branch beside this one has failed
 
     # -- matching ----------------------------------------------------------------------------------
 
@@ -121,36 +119,43 @@ class Matcher:
 
         name: without its number; repeats are numbered here, in the order of the calls.
         """
-        if self.leaving is not None:
-            if self._is_unwinding():  # a `finally` on the way out: its turn comes when the waiting is over
-                raise self.leaving
-            raise SwallowedControlFlowError(f"Suspend ({self.leaving})")
+        leaving = self.shared.leaving
+        if leaving is not None:
+            if _is_unwinding(leaving):  # a `finally` on the way out: its turn comes when the waiting is over
+                raise leaving
+            raise SwallowedControlFlowError(f"Suspend ({leaving})")
+        if self.shared.active not in (None, self):
+            raise InvalidOptionError("A branch of switch or parallel must use the context that it is given.")
         inside = running_step.get(None)
         if inside is not None and inside.execution_id == self.execution_id:
             raise InvalidOptionError(f"Durable calls cannot be made inside the body of step {inside.step_id!r}.")
         self._names[name] += 1
         numbered = name if self._names[name] == 1 else f"{name}#{self._names[name]}"
-        position, recorded = self.cursor, None
-        if position < len(self.history):
-            recorded = self.history[position]
+        if self.scope:
+            numbered = self._path(numbered)
+        index, recorded = self.cursor, None
+        if index < len(self.history):
+            recorded = self.history[index]
             if recorded.kind == Kind.ROLLBACK and kind != Kind.ROLLBACK:
                 raise self.leave(RollingBack())
             if (recorded.kind, recorded.name) != (kind, numbered):
                 expected, found = describe(recorded.kind, recorded.name), describe(kind, numbered)
-                raise self.leave(Mismatch(NondeterminismError(position, expected, found, _caller())))
+                raise self.leave(Mismatch(NondeterminismError(recorded.position, expected, found, _caller())))
+        elif self.shared.has_ended and kind not in UNDOING:
+            raise self.leave(RollingBack())
         self.cursor += 1
-        call = Call(position, numbered, kind, target, recorded, self.claim.now())
+        call = Call(index, numbered, kind, target, recorded, self.claim.now(), self.journal)
         if recorded is not None and recorded.is_settled:
             self._raise_if_interrupted(recorded)
         elif recorded is None or recorded.status != StepStatus.STARTED:  # that one's outcome must be told first
             self.interrupt_if_due(call)
         return call
 
-    def _is_unwinding(self) -> bool:
-        error = sys.exception()
-        while error is not None and error is not self.leaving:
-            error = error.__context__
-        return error is not None
+    def _path(self, name: str) -> str:
+        path = f"{self.scope}/{name}"
+        if len(path) > LONGEST_NAME:
+            raise InvalidOptionError(f"{path!r} is nested too deep: with the names of its branches it must fit 255.")
+        return path
 
     def _raise_if_interrupted(self, recorded: Checkpoint) -> None:
         interruption = INTERRUPTIONS.get(recorded.status)
@@ -169,9 +174,11 @@ class Matcher:
     def _due_interruption(self) -> StepStatus | None:
         if self.interrupted is not None:
             return None
+        if self.is_called_off:
+            return StepStatus.CANCELLED
         if self.journal.cancel_requested_at is not None:
             return StepStatus.CANCELLED
-        if self.deadline_at is not None and self.deadline_at <= self.claim.now():
+        if self.shared.deadline_at is not None and self.shared.deadline_at <= self.claim.now():
             return StepStatus.TIMED_OUT
         return None
 
@@ -197,8 +204,13 @@ class Matcher:
         return recorded
 
     def remember(self, call: Call, recorded: Checkpoint) -> None:
-        self.history[call.position : call.position + 1] = [recorded]
+        self.history[call.index : call.index + 1] = [recorded]
         call.recorded = recorded
+
+    def defer(self, call: Call, checkpoint: Checkpoint) -> None:
+        """Record a call together with whatever is recorded next: nothing outside depends on it before that."""
+        self.journal.defer(checkpoint)
+        self.remember(call, checkpoint)
 
     def recording(self, write: Callable[[], Checkpoint]) -> Checkpoint:
         """Run a write that has user code in it: only what is certainly not that code's failure leaves the function."""
@@ -219,25 +231,25 @@ class Matcher:
         until = park.pop("until")
         if call.is_undoing:
             park["status"] = Status.COMPENSATING
-        elif self.deadline_at is not None and self.interrupted is None:
-            until = min(until, self.deadline_at) if until else self.deadline_at
-        return self.leave(Park(checkpoint=checkpoint, is_new=call.is_new, until=until, **park))
+        elif self.shared.deadline_at is not None and self.interrupted is None:
+            until = min(until, self.shared.deadline_at) if until else self.shared.deadline_at
+        return self.leave(Park(opens=((checkpoint, call.is_new),), until=until, **park))
 
     def leave(self, why: Leaving) -> Leave:
-        self.leaving = Leave(why)
-        return self.leaving
+        self.shared.leaving = Leave(why)
+        return self.shared.leaving
 
     def pass_mark(self) -> Checkpoint:
         """Go on behind the recorded mark of a rollback, at which the function was left or has ended."""
         mark = self.history[self.cursor]
         self.cursor += 1
-        self.leaving = None
+        self.shared.leaving = None
         return mark
 
     @property
     def is_compensated(self) -> bool:
         """Something was undone, and nothing that was to be undone has been skipped."""
-        return bool(self.undone) and StepStatus.SKIPPED not in self.undone
+        return bool(self.shared.undone) and StepStatus.SKIPPED not in self.shared.undone
 
     @property
     def is_replaying(self) -> bool:
@@ -247,6 +259,13 @@ class Matcher:
 
 def describe(kind: str, name: str) -> str:
     return f"{kind} {name!r}"
+
+
+def _is_unwinding(leaving: Leave) -> bool:
+    error = sys.exception()
+    while error is not None and error is not leaving:
+        error = error.__context__
+    return error is not None
 
 
 def _caller() -> str:

@@ -15,11 +15,10 @@ from django_durable.models import Status
 class Park:
     """Wait for a time, for news, or for both.
 
-    checkpoint: the open one to be recorded with the park if it is_new. until None: only news can end it.
+    opens: what is recorded with it: open checkpoints, and whether each is new. until None: only news can end it.
     """
 
-    checkpoint: Checkpoint
-    is_new: bool
+    opens: tuple[tuple[Checkpoint, bool], ...]
     status: Status
     until: datetime | None
     waiting_for: str

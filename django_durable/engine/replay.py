@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from django_durable.context import Context
+from django_durable.context import Case, Context
 from django_durable.definitions import WorkflowDefinition
-from django_durable.engine import inbox, notes, sagas, steps, timers
+from django_durable.engine import branches, inbox, notes, sagas, steps, timers
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import Journal
 from django_durable.engine.logs import ExecutionLogger
 from django_durable.engine.matching import Matcher, describe
-from django_durable.engine.outcomes import Leave, Mismatch, Outcome, Park, Raised, Returned, RollingBack
+from django_durable.engine.outcomes import Leave, Leaving, Mismatch, Outcome, Park, Raised, Returned, RollingBack
 from django_durable.engine.progress import Progress
+from django_durable.engine.scopes import Shared
 from django_durable.exceptions import ControlFlow, NondeterminismError, SwallowedControlFlowError
 from django_durable.models import Kind
 
@@ -35,7 +36,7 @@ class Replay(Matcher):
         deadline_at: datetime | None,
         short_wait_seconds: float,
     ) -> None:
-        super().__init__(journal, history, deadline_at=deadline_at, short_wait_seconds=short_wait_seconds)
+        super().__init__(Shared(journal, history, deadline_at=deadline_at, short_wait_seconds=short_wait_seconds))
         self.progress_shown = Progress(self.claim)
 
     # -- one run of the function -------------------------------------------------------------------
@@ -43,31 +44,34 @@ class Replay(Matcher):
     def run(self, definition: WorkflowDefinition[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Outcome:
         """Run the workflow function from the top, and undo what an unsuccessful end leaves behind; never raises."""
         self.rewind()
-        outcome = self._call(definition, args, kwargs)
-        return sagas.conclude(self, outcome, compensates=definition.on_failure == "compensate")
+        self.shared.compensates = definition.on_failure == "compensate"
+        return sagas.conclude(self, self.call(definition.fn, *args, **kwargs))
 
-    def _call(self, definition: WorkflowDefinition[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Outcome:
+    def call(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Returned | Raised | Leaving:
+        """Run a function with the context of this scope, to its end or until it leaves; never raises."""
+        outer, self.shared.active = self.shared.active, self
         try:
-            value = definition.fn(Context(self), *args, **kwargs)
+            value = fn(Context(self), *args, **kwargs)
         except Leave as leave:
-            if leave is self.leaving:
+            if leave is self.shared.leaving:
                 return leave.why
             return self._swallowed(leave)
         except (Exception, ControlFlow) as error:
             return self._ended(Raised(error))
+        finally:
+            self.shared.active = outer
         return self._ended(Returned(value))
 
-    def _ended(self, outcome: Returned | Raised) -> Outcome:
-        if self.leaving is not None:
-            if isinstance(self.leaving.why, Park):
-                return self._swallowed(self.leaving)
-            return self.leaving.why
+    def _ended(self, outcome: Returned | Raised) -> Returned | Raised | Leaving:
+        leaving = self.shared.leaving
+        if leaving is not None:
+            return self._swallowed(leaving) if isinstance(leaving.why, Park) else leaving.why
         if self.cursor < len(self.history):
             left = self.history[self.cursor]
             if left.kind == Kind.ROLLBACK:
                 return RollingBack()
             found = "the end of the function" if isinstance(outcome, Returned) else f"{outcome.error!r}"
-            return Mismatch(NondeterminismError(self.cursor, describe(left.kind, left.name), found))
+            return Mismatch(NondeterminismError(left.position, describe(left.kind, left.name), found))
         return outcome
 
     def _swallowed(self, leave: Leave) -> Mismatch:
@@ -90,6 +94,14 @@ class Replay(Matcher):
 
     def rollback(self) -> None:
         sagas.rollback(self)
+
+    def switch(self, part: str, value: Any, cases: Sequence[Case], default: Callable[[Context], Any] | None) -> Any:
+        return branches.switch(self, part, value, cases, default)
+
+    def parallel(
+        self, part: str, each: Mapping[str, Callable[[Context], Any]], settle: bool, limit: int | None
+    ) -> dict[str, Any]:
+        return branches.parallel(self, part, each, settle=settle, limit=limit)
 
     def sleep(self, seconds: float) -> None:
         timers.sleep(self, seconds)

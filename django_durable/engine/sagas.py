@@ -7,14 +7,16 @@ before the first compensation runs: from then on its code is replayed up to that
 
 from __future__ import annotations
 
+from bisect import insort
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from django.db import Error
 
 from django_durable.engine import bodies, endings, payloads, steps, transitions
 from django_durable.engine.history import Checkpoint
-from django_durable.engine.matching import Call, Compensation, Matcher
+from django_durable.engine.matching import Call, Matcher
 from django_durable.engine.outcomes import (
     Abandon,
     CompensationFailed,
@@ -26,6 +28,7 @@ from django_durable.engine.outcomes import (
     Returned,
     RollingBack,
 )
+from django_durable.engine.scopes import Compensation
 from django_durable.exceptions import LeaseLostError, NondeterminismError
 from django_durable.models import Kind, Status, StepStatus
 
@@ -34,20 +37,29 @@ MARK = "__rollback"
 
 def offer(matcher: Matcher, call: Call, compensate: Any) -> None:
     """Remember that a step which has just completed, or was recorded so, can be undone."""
-    assert call.recorded is not None
-    matcher.compensations.append(Compensation(call.name, bodies.as_step(compensate), call.recorded.result or ""))
+    step = call.recorded
+    assert step is not None
+    assert step.finished_at is not None
+    completed = (step.finished_at, step.position)
+    offered = Compensation(call.name, bodies.as_step(compensate), step.result or "", completed)
+    insort(matcher.shared.compensations, offered, key=lambda each: each.completed)
 
 
-def rollback(matcher: Matcher) -> None:
-    """Undo every completed step that offers it and was not undone yet, the latest first. Nothing interrupts this."""
-    while matcher.compensations:
-        _undo(matcher, matcher.compensations.pop())
+def rollback(matcher: Matcher, scope: str | None = None) -> None:
+    """Undo every completed step that offers it and was not undone yet, the latest first. Nothing interrupts this.
+
+    scope: only what was done there and below; default the matcher's own.
+    """
+    prefix = f"{matcher.scope if scope is None else scope}/".lstrip("/")
+    for latest in reversed([each for each in matcher.shared.compensations if each.step_id.startswith(prefix)]):
+        matcher.shared.compensations.remove(latest)
+        _undo(matcher, latest)
 
 
-def conclude(matcher: Matcher, outcome: Outcome, *, compensates: bool) -> Outcome:
+def conclude(matcher: Matcher, outcome: Outcome) -> Outcome:
     """What the function's end becomes: an unsuccessful one is recorded, and its steps are undone before it counts."""
     if isinstance(outcome, Returned | Raised):
-        if not (compensates and matcher.compensations):
+        if not (matcher.shared.compensates and matcher.shared.compensations):
             return outcome
         ending = endings.of(outcome, matcher.interrupted)
         if ending.status == Status.COMPLETED:
@@ -73,7 +85,7 @@ def _record(matcher: Matcher, ending: Ended) -> Ended:
     }
     mark = call.checkpoint(result=payloads.dump(kept), error=ending.error, finished_at=matcher.claim.now())
     try:
-        recorded = matcher.journal.record(mark, lambda: transitions.begin_compensating(matcher.claim, mark))
+        recorded = matcher.journal.record(mark, partial(transitions.begin_compensating, matcher.claim))
     except (LeaseLostError, Error) as error:
         raise matcher.leave(Abandon(error)) from error
     matcher.remember(call, recorded)
@@ -91,17 +103,18 @@ def _recorded(matcher: Matcher) -> Ended:
 
 
 def _steps(matcher: Matcher) -> list[str]:
-    return [compensation.step_id for compensation in reversed(matcher.compensations)]
+    return [compensation.step_id for compensation in reversed(matcher.shared.compensations)]
 
 
 def _undo(matcher: Matcher, compensation: Compensation) -> None:
     definition = compensation.undo
-    call = matcher.enter(Kind.COMPENSATION, f"rollback:{compensation.step_id}", target=definition.name)
+    name = compensation.step_id.replace("/", ">")  # it is recorded in the scope of who undoes
+    call = matcher.enter(Kind.COMPENSATION, f"rollback:{name}", target=definition.name)
     while call.recorded is None or not call.recorded.is_settled:
         if call.recorded is not None and _has_given_up(call.recorded):
             raise matcher.leave(_failure(matcher, call.recorded))
         steps.attempt(matcher, call, definition, (matcher.stored(payloads.load, compensation.result),), {})
-    matcher.undone.append(call.recorded.status)
+    matcher.shared.undone.append(call.recorded.status)
 
 
 def _has_given_up(recorded: Checkpoint) -> bool:

@@ -116,6 +116,7 @@ def _attempt_atomic(
     except _BodyFailed as failed:
         assert isinstance(failed.__cause__, Exception)
         raise failed.__cause__ from failed.__cause__.__cause__
+    matcher.journal.committed(is_new=call.is_new)
     matcher.remember(call, recorded)
 
 
@@ -162,7 +163,7 @@ def _wait_for_next_attempt(matcher: Matcher, call: Call) -> None:
     remaining = (call.recorded.due_at - matcher.claim.now()).total_seconds()
     if remaining <= 0:
         return
-    if remaining <= matcher.short_wait_seconds:
+    if remaining <= matcher.shared.short_wait_seconds:
         time.sleep(remaining)
         return
     raise matcher.park(

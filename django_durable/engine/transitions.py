@@ -17,7 +17,7 @@ timer row first and writes nothing when that is not its to change.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -68,10 +68,11 @@ def park(claim: Claim, execution: Execution, park: Park) -> bool:
             waiting_for=park.waiting_for,
             waiting_until=park.until,
         )
-        if park.is_new:
-            insert_checkpoint_of(claim, park.checkpoint)
-        else:
-            update_checkpoint(claim, park.checkpoint)
+        for checkpoint, is_new in park.opens:
+            if is_new:
+                insert_checkpoint_of(claim, checkpoint)
+            else:
+                update_checkpoint(claim, checkpoint)
         _announce(claim, park.until)
         _tell(claim, execution, signals.execution_parked, status=park.status, waiting_for=park.waiting_for)
     return True
@@ -82,7 +83,7 @@ def _shown(status: Status, execution: Execution) -> Status:
     return Status.CANCELLING if is_cancelling else status
 
 
-def begin_compensating(claim: Claim, marker: Checkpoint) -> bool:
+def begin_compensating(claim: Claim, *checkpoints: Checkpoint) -> bool:
     """Record that the workflow has ended without success and how; False: news has come first, nothing is written.
 
     Only then may a compensation run: whatever the code does at the next replay, the end is decided.
@@ -91,7 +92,8 @@ def begin_compensating(claim: Claim, marker: Checkpoint) -> bool:
         if not fence(claim):
             return False
         Execution.objects.using(claim.using).filter(pk=claim.execution_id).update(status=Status.COMPENSATING)
-        insert_checkpoint_of(claim, marker)
+        for checkpoint in checkpoints:
+            insert_checkpoint_of(claim, checkpoint)
     return True
 
 
@@ -118,8 +120,12 @@ def close(
     ending: Ended,
     *,
     compensated: bool = False,
+    deferred: Sequence[Checkpoint] = (),
 ) -> None:
-    """End the execution: its timer goes, its outcome stays. Raises LeaseLostError and writes nothing."""
+    """End the execution: its timer goes, its outcome stays. Raises LeaseLostError and writes nothing.
+
+    deferred: checkpoints that are recorded with it.
+    """
     status = ending.status
     changes: dict[str, Any] = {
         "status": status,
@@ -137,7 +143,9 @@ def close(
     # That a run completed is all in its row; an entry for each would be a tenth of what an execution writes.
     is_plain = status == Status.COMPLETED
     told = None if is_plain else _entry(execution.id, kind=status, before={"status": execution.status})
-    with compound.whole(claim.using):
+    with transaction.atomic(using=claim.using) if deferred else compound.whole(claim.using):
+        for checkpoint in deferred:
+            insert_checkpoint_of(claim, checkpoint)
         if not compound.close_execution(execution, changes, told, token=claim.token, using=claim.using):
             raise LeaseLostError
         _tell(claim, execution, signals.execution_closed, status=status)

@@ -21,6 +21,8 @@ class Kind(models.TextChoices):
     WAIT = "wait"
     NOTE = "note"
     NOW = "now"
+    SWITCH = "switch"  # which branch was chosen
+    PARALLEL = "parallel"  # which branches it has
     ROLLBACK = "rollback"  # the workflow has ended without success, its steps are being compensated
     COMPENSATION = "compensation"  # undoes one completed step
 

@@ -61,9 +61,7 @@ def _record_in_transaction(claim: Claim, execution: Execution) -> None:
 
 
 def _park(claim: Claim, execution: Execution) -> None:
-    park = Park(
-        checkpoint=_open_checkpoint(claim), is_new=True, status=Status.WAITING, until=None, waiting_for="signal x"
-    )
+    park = Park(opens=((_open_checkpoint(claim), True),), status=Status.WAITING, until=None, waiting_for="signal x")
     if not transitions.park(claim, execution, park):
         _journal(claim).renew()  # what the pass does with a park that was refused
 

@@ -10,6 +10,7 @@ from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import Journal
 from django_durable.engine.matching import Matcher
 from django_durable.engine.outcomes import Abandon, HandBack, Leave, Mismatch, Park
+from django_durable.engine.scopes import Shared
 from django_durable.exceptions import Cancelled, DeadlineExceeded, LeaseLostError, SwallowedControlFlowError
 from django_durable.models import Kind, Status, StepStatus
 from tests.authoring import Deployed, no_op
@@ -31,8 +32,8 @@ def matcher(claim):
             Checkpoint(position=0, name="a", kind="step", started_at=now, finished_at=now),
             Checkpoint(position=1, name="a#2", kind="step", status=StepStatus.RETRYING, started_at=now),
         ]
-        journal = Journal(claim, inbox=[], cancel_requested_at=cancel_requested_at)
-        return Matcher(journal, recorded, deadline_at=deadline_at, short_wait_seconds=0)
+        journal = Journal(claim, inbox=[], cancel_requested_at=cancel_requested_at, length=2)
+        return Matcher(Shared(journal, recorded, deadline_at=deadline_at, short_wait_seconds=0))
 
     return make
 
@@ -40,7 +41,7 @@ def matcher(claim):
 def test_calls_meet_their_checkpoints_in_order(matcher):
     one = matcher()
     calls = [one.enter(Kind.STEP, "a") for _ in range(3)]
-    assert [(call.position, call.name, call.is_new) for call in calls] == [
+    assert [(call.index, call.name, call.is_new) for call in calls] == [
         (0, "a", False),
         (1, "a#2", False),
         (2, "a#3", True),
@@ -74,7 +75,7 @@ def test_while_leaving_every_call_leaves_on(matcher):
             raise one.leave(HandBack())
         finally:
             one.enter(Kind.STEP, "a")
-    assert left.value is one.leaving
+    assert left.value is one.shared.leaving
 
 
 def test_a_rewind_starts_from_the_top_with_the_same_numbers(matcher):

@@ -51,8 +51,7 @@ def a_park(claim, **values):
     now = claim.now()
     made = Checkpoint(position=0, name="sleep", kind="sleep", status=StepStatus.WAITING, started_at=now, due_at=now)
     given = {
-        "checkpoint": made,
-        "is_new": True,
+        "opens": ((made, True),),
         "status": Status.SLEEPING,
         "until": now + timedelta(hours=1),
         "waiting_for": "timer",
@@ -110,10 +109,10 @@ def test_a_park_loses_to_news_and_writes_nothing(execution, claim):
 
 
 def test_a_park_settles_nothing_that_is_settled(execution, claim):
-    made = a_park(claim)
+    ((made, _),) = a_park(claim).opens
     Step.objects.create(
         execution=execution,
-        id=made.checkpoint.id,
+        id=made.id,
         position=0,
         name="sleep",
         kind="sleep",
@@ -122,7 +121,7 @@ def test_a_park_settles_nothing_that_is_settled(execution, claim):
         finished_at=clock.now(),
     )
     with pytest.raises(LeaseLostError):
-        transitions.park(claim, execution, a_park(claim, checkpoint=made.checkpoint, is_new=False))
+        transitions.park(claim, execution, a_park(claim, opens=((made, False),)))
 
 
 def test_a_park_under_a_cancel_stays_cancelling(execution, claim):

@@ -289,6 +289,64 @@ def saga_stuck(ctx: Context) -> None:
     ctx.step(refuse)
 
 
+@workflow("ledger.switched")
+def switched(ctx: Context, way: str, seconds: float) -> str:
+    """A branch that waits, chosen by a value; what it did is undone after it has ended."""
+
+    def left(ctx: Context) -> None:
+        ctx.step("car", append, "car", compensate=undo)
+        ctx.sleep(seconds)
+        ctx.step(insert_row, compensate=undo_row)
+
+    ctx.note("before the branches")
+    ctx.switch("way", way, {"left": left, "right": lambda ctx: ctx.step(append)})
+    ctx.rollback()
+    return ctx.step("after", append, "undone")
+
+
+@workflow("ledger.branches")
+def branches(ctx: Context, seconds: float) -> dict[str, Any]:
+    """One branch sleeps, one waits for a signal, one retries, one has branches of its own."""
+
+    def sleeping(ctx: Context) -> str:
+        ctx.step(insert_row)
+        ctx.sleep(seconds)
+        return ctx.step(append, "slept")
+
+    def signalled(ctx: Context) -> Any:
+        return ctx.step(append, seen(ctx, "answer", ctx.wait_for_signal("answer")))
+
+    def nested(ctx: Context) -> list[Any]:
+        return ctx.map(lambda ctx, item: ctx.step(append, item), [1, 2])
+
+    each = {"sleeping": sleeping, "signalled": signalled, "retried": lambda ctx: ctx.step(fail_first, 1)}
+    return ctx.parallel({**each, "nested": nested})
+
+
+@workflow("ledger.called_off")
+def called_off(ctx: Context, seconds: float) -> str:
+    """One branch fails while another waits; that one cleans up, and what both have done is undone."""
+
+    def waiting(ctx: Context) -> None:
+        ctx.step("car", append, "car", compensate=undo)
+        try:
+            ctx.wait_for_signal("answer")
+        except Cancelled:
+            ctx.step("clean_up", append)
+            raise
+
+    def failing(ctx: Context) -> None:
+        ctx.step(insert_row, compensate=undo_row)
+        ctx.sleep(seconds)
+        ctx.step(refuse)
+
+    try:
+        ctx.parallel({"waiting": waiting, "failing": failing})
+    except Refused as error:
+        return ctx.step("after", append, f"refused: {error}")
+    return "never"
+
+
 @workflow("ledger.steps")
 def steps(ctx: Context, count: int) -> int:
     """Any number of steps of both kinds, for storms and races."""

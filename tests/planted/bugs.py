@@ -298,7 +298,7 @@ BUGS = (
     ),
     Bug(
         "compensation-in-forward-order",
-        (Edit(f"{ENGINE}/sagas.py", "matcher.compensations.pop())", "matcher.compensations.pop(0))"),),
+        (Edit(f"{ENGINE}/sagas.py", "for latest in reversed([", "for latest in list(["),),
         (f"{_SWEEP}[saga that fails]",),
     ),
     Bug(
