@@ -251,8 +251,11 @@ def _compensations(case: _Case) -> Iterator[str]:
     for mark in marks:
         wanted = payloads.load(mark.result)["steps"]
         is_done = case.execution.is_closed and case.execution.status != Status.TERMINATED
-        if undone != wanted[: len(undone)] or (is_done and undone != wanted):
-            yield f"was to undo {wanted}, and did {undone}"
+        after = [
+            _undone_by(step) for step in case.steps if step.kind == Kind.COMPENSATION and step.position > mark.position
+        ]
+        if after != wanted[: len(after)] or (is_done and after != wanted):
+            yield f"was to undo {wanted}, and did {after}"
     if len(marks) > 1 or (marks and case.execution.status == Status.COMPLETED):
         yield f"is {case.execution.status} with {len(marks)} rollbacks recorded"
 
