@@ -24,8 +24,11 @@ _planned_at: WeakKeyDictionary[Any, float | None] = WeakKeyDictionary()  # by dr
 
 
 def hot_cursor(connection: BaseDatabaseWrapper) -> CursorWrapper:
-    """A cursor for statements whose texts are few and always the same; any other database's ordinary one."""
-    if connection.vendor != "postgresql" or connection.needs_rollback:
+    """A cursor for statements whose texts are few and always the same.
+
+    An ordinary one on other databases, and while queries are logged: the log is to show them with their parameters.
+    """
+    if connection.vendor != "postgresql" or connection.needs_rollback or connection.queries_logged:
         return connection.cursor()
     connection.close_if_health_check_failed()
     connection.ensure_connection()
@@ -34,8 +37,7 @@ def hot_cursor(connection: BaseDatabaseWrapper) -> CursorWrapper:
     from django.db.backends.postgresql import base  # needs the driver
 
     cursor: Any = base.ServerBindingCursor  # only there with psycopg 3
-    wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
-    return wrap(cursor(connection.connection))
+    return connection.make_cursor(cursor(connection.connection))
 
 
 def _is_prepared_for(connection: BaseDatabaseWrapper) -> bool:

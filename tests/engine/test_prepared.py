@@ -118,6 +118,13 @@ def test_a_broken_transaction_is_refused_as_django_does(durable):
             cursor.execute("SELECT 1")
 
 
+def test_the_log_of_queries_shows_them_with_their_parameters(durable, django_assert_num_queries):
+    run = Deployed("flow", no_op).workflow.start()
+    with django_assert_num_queries(3) as logged:
+        ask(run.id)
+    assert all(run.id.hex in query["sql"] for query in logged)
+
+
 def test_a_statement_is_seen_by_the_wrappers_of_its_connection(durable):
     seen = []
 

@@ -63,9 +63,10 @@ BUGS = (
             Edit(f"{ENGINE}/statements.py", '("execution", "token", *(', '("execution", "holder", *('),
             Edit(
                 f"{ENGINE}/statements.py",
-                "values = [execution_id, *values_of(checkpoint), execution_id, token]",
+                "params += (execution_id, token) if wake_seq is None else (execution_id, token, wake_seq)",
                 "from django_durable.engine import holders\n\n"
-                "    values = [execution_id, *values_of(checkpoint), execution_id, holders.this_process()]",
+                "    me = holders.this_process()\n"
+                "    params += (execution_id, me) if wake_seq is None else (execution_id, me, wake_seq)",
             ),
             Edit(
                 "django_durable/models/timer.py",
