@@ -235,6 +235,7 @@ class NondeterminismError(DurableError):
     """The workflow's calls no longer match its recorded history.
 
     position: of the first difference, from 0. expected: what the history holds. found: what the code did.
+    difference: these in a sentence, without the advice.
     """
 
     def __init__(self, position: int, expected: str, found: str, source: str = "") -> None:
@@ -244,11 +245,15 @@ class NondeterminismError(DurableError):
         self.found = found
         self.source = source
 
-    def __str__(self) -> str:
+    @property
+    def difference(self) -> str:
         where = f" at {self.source}" if self.source else ""
+        return f"Position {self.position}: the history has {self.expected}, the code asked for {self.found}{where}."
+
+    def __str__(self) -> str:
         return (
-            f"Position {self.position}: the history has {self.expected}, the code asked for {self.found}{where}. "
-            "Nothing new was run. Deploy code that matches the history and the execution goes on by itself; "
+            f"{self.difference} Nothing new was run. "
+            "Deploy code that matches the history and the execution goes on by itself; "
             "for incompatible changes register the new code under a higher version= and keep the old one."
         )
 

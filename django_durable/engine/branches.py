@@ -8,24 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django_durable.context import Case, Settled
 from django_durable.engine import payloads, sagas
-from django_durable.engine.matching import Call, describe
+from django_durable.engine.matching import Call, Matcher, describe
 from django_durable.engine.outcomes import Leave, Leaving, Mismatch, Park, Raised, Returned
 from django_durable.exceptions import Cancelled, InvalidOptionError, NondeterminismError
 from django_durable.models import Kind, Status
 
-if TYPE_CHECKING:
-    from django_durable.engine.replay import Replay
-
 Branch = Callable[..., Any]
 
 
-def switch(replay: Replay, part: str, value: Any, cases: Sequence[Case], default: Branch | None) -> Any:
+def switch(matcher: Matcher, part: str, value: Any, cases: Sequence[Case], default: Branch | None) -> Any:
     """Enter the branch that is recorded, or choose one now. Matchers run once."""
-    call = replay.enter(Kind.SWITCH, part)
+    call = matcher.enter(Kind.SWITCH, part)
     if call.recorded is None:
         chosen = next((case for case in cases if case.when(value)), None)
         name = _DEFAULT if chosen is None and default is not None else chosen and chosen.name
@@ -33,12 +30,12 @@ def switch(replay: Replay, part: str, value: Any, cases: Sequence[Case], default
             raise InvalidOptionError(
                 f"switch {part!r}: no case matches {value!r}; there are {_listed(cases)}. Add one, or default=."
             )
-        _record(replay, call, name)
-    name = _recorded(replay, call)
+        _record(matcher, call, name)
+    name = _recorded(matcher, call)
     branches = {case.name: case.run for case in cases} | ({_DEFAULT: default} if default is not None else {})
     if name not in branches:
-        raise _mismatch(replay, call, f"branch {name!r}", f"{_listed(cases)} only")
-    return _inline(replay, replay.branch(call, name), branches[name])
+        raise _mismatch(matcher, call, f"branch {name!r}", f"{_listed(cases)} only")
+    return _inline(matcher, matcher.branch(call, name), branches[name])
 
 
 _DEFAULT = "__default"
@@ -48,14 +45,14 @@ def _listed(cases: Sequence[Case]) -> str:
     return ", ".join(repr(case.name) for case in cases) or "no cases"
 
 
-def _inline(outer: Replay, branch: Replay, fn: Branch) -> Any:
+def _inline(outer: Matcher, branch: Matcher, fn: Branch) -> Any:
     """Run a branch as if its calls were made outside: it returns, raises and leaves for all of it."""
     outcome = branch.call(fn)
     outer.interrupted = branch.interrupted
     return _passed_on(outer, outcome)
 
 
-def _passed_on(outer: Replay, outcome: Returned | Raised | Leaving) -> Any:
+def _passed_on(outer: Matcher, outcome: Returned | Raised | Leaving) -> Any:
     match outcome:
         case Returned(value):
             return value
@@ -72,7 +69,7 @@ def _passed_on(outer: Replay, outcome: Returned | Raised | Leaving) -> Any:
 class _Running:
     """One branch in this pass, and how far it came."""
 
-    scope: Replay
+    scope: Matcher
     fn: Branch
     outcome: Returned | Raised | Leaving | None = None
 
@@ -82,26 +79,26 @@ class _Running:
 
 
 def parallel(
-    replay: Replay, part: str, branches: Mapping[str, Branch], *, settle: bool, limit: int | None = None
+    matcher: Matcher, part: str, branches: Mapping[str, Branch], *, settle: bool, limit: int | None = None
 ) -> dict[str, Any]:
     """Take every branch as far as it goes; one that waits holds up no other. The values by name.
 
     settle: wait for all of them; the values are then ``Settled``. Otherwise the first failure calls off the others,
     what their steps and its own have done is undone, and it is raised. limit: how many may wait at one time.
     """
-    call = replay.enter(Kind.PARALLEL, part)
+    call = matcher.enter(Kind.PARALLEL, part)
     if call.recorded is None:
-        _record(replay, call, list(branches))
-    elif (names := _recorded(replay, call)) != list(branches):
-        raise _mismatch(replay, call, f"branches {names}", f"branches {list(branches)}")
-    running = {name: _Running(replay.branch(call, name), fn) for name, fn in branches.items()}
+        _record(matcher, call, list(branches))
+    elif (names := _recorded(matcher, call)) != list(branches):
+        raise _mismatch(matcher, call, f"branches {names}", f"branches {list(branches)}")
+    running = {name: _Running(matcher.branch(call, name), fn) for name, fn in branches.items()}
     for branch in running.values():
         if branch.has_begun or _may_begin(running, settle, limit):
-            _advance(replay, branch)
+            _advance(matcher, branch)
     if not settle and _failure(running) is not None:
-        _call_off(replay, call, running)
-    _wait(replay, running)
-    return _values(replay, call, running, settle=settle)
+        _call_off(matcher, call, running)
+    _wait(matcher, running)
+    return _values(matcher, call, running, settle=settle)
 
 
 def _may_begin(running: Mapping[str, _Running], settle: bool, limit: int | None) -> bool:
@@ -109,13 +106,13 @@ def _may_begin(running: Mapping[str, _Running], settle: bool, limit: int | None)
     return (limit is None or waiting < limit) and (settle or _failure(running) is None)
 
 
-def _advance(replay: Replay, branch: _Running) -> None:
+def _advance(matcher: Matcher, branch: _Running) -> None:
     """Run one branch until it ends or waits; anything else leaves the whole function."""
     branch.outcome = branch.scope.call(branch.fn)
     if isinstance(branch.outcome, Park):
-        replay.shared.leaving = None  # the others go on
+        matcher.shared.leaving = None  # the others go on
     elif not isinstance(branch.outcome, Returned | Raised):
-        raise replay.leave(branch.outcome)
+        raise matcher.leave(branch.outcome)
 
 
 def _failure(running: Mapping[str, _Running]) -> BaseException | None:
@@ -124,23 +121,23 @@ def _failure(running: Mapping[str, _Running]) -> BaseException | None:
     return next((error for error in errors if not isinstance(error, Cancelled)), None)
 
 
-def _call_off(replay: Replay, call: Call, running: Mapping[str, _Running]) -> None:
+def _call_off(matcher: Matcher, call: Call, running: Mapping[str, _Running]) -> None:
     """Those that wait get ``Cancelled`` where they wait, and may clean up."""
     for name, branch in running.items():
         if isinstance(branch.outcome, Park):
-            replay.shared.forget_compensations(branch.scope.scope)
-            branch.scope = replay.branch(call, name)
+            matcher.shared.forget_compensations(branch.scope.scope)
+            branch.scope = matcher.branch(call, name)
             branch.scope.is_called_off = True
-            _advance(replay, branch)
+            _advance(matcher, branch)
 
 
-def _wait(replay: Replay, running: Mapping[str, _Running]) -> None:
+def _wait(matcher: Matcher, running: Mapping[str, _Running]) -> None:
     parks = [branch.outcome for branch in running.values() if isinstance(branch.outcome, Park)]
     if not parks:
         return
     times = [park.until for park in parks if park.until is not None]
     first = parks[0]
-    raise replay.leave(
+    raise matcher.leave(
         replace(
             first,
             opens=tuple(each for park in parks for each in park.opens),
@@ -151,15 +148,15 @@ def _wait(replay: Replay, running: Mapping[str, _Running]) -> None:
     )
 
 
-def _values(replay: Replay, call: Call, running: Mapping[str, _Running], *, settle: bool) -> dict[str, Any]:
+def _values(matcher: Matcher, call: Call, running: Mapping[str, _Running], *, settle: bool) -> dict[str, Any]:
     failure = None if settle else _failure(running)
     if failure is not None:
-        if replay.shared.compensates:
-            sagas.rollback(replay, scope=call.name)
+        if matcher.shared.compensates:
+            sagas.rollback(matcher, scope=call.name)
         raise failure
     for branch in running.values():
-        replay.interrupted = (
-            replay.interrupted or branch.scope.interrupted
+        matcher.interrupted = (
+            matcher.interrupted or branch.scope.interrupted
         )  # the whole execution: no branch was called off
     outcomes = {name: branch.outcome for name, branch in running.items()}
     for outcome in outcomes.values():
@@ -179,18 +176,18 @@ def _settled(outcome: object) -> Settled:
 # -- both ----------------------------------------------------------------------------------------------
 
 
-def _record(replay: Replay, call: Call, what: object) -> None:
-    now = replay.claim.now()
-    replay.defer(call, call.checkpoint(result=payloads.dump(what), finished_at=now))
+def _record(matcher: Matcher, call: Call, what: object) -> None:
+    now = matcher.claim.now()
+    matcher.defer(call, call.checkpoint(result=payloads.dump(what), finished_at=now))
 
 
-def _recorded(replay: Replay, call: Call) -> Any:
+def _recorded(matcher: Matcher, call: Call) -> Any:
     assert call.recorded is not None
-    return replay.stored(payloads.load, call.recorded.result)
+    return matcher.stored(payloads.load, call.recorded.result)
 
 
-def _mismatch(replay: Replay, call: Call, expected: str, found: str) -> Leave:
+def _mismatch(matcher: Matcher, call: Call, expected: str, found: str) -> Leave:
     assert call.recorded is not None
     about = describe(call.kind, call.name)
     error = NondeterminismError(call.recorded.position, f"{about} with {expected}", f"{about} with {found}")
-    return replay.leave(Mismatch(error))
+    return matcher.leave(Mismatch(error))

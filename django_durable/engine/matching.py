@@ -22,7 +22,17 @@ from django_durable.context import running_step
 from django_durable.engine import shutdown
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import Journal
-from django_durable.engine.outcomes import Abandon, HandBack, Leave, Leaving, Mismatch, Park, RollingBack
+from django_durable.engine.outcomes import (
+    Abandon,
+    HandBack,
+    Leave,
+    Leaving,
+    Mismatch,
+    Park,
+    Raised,
+    Returned,
+    RollingBack,
+)
 from django_durable.engine.reconnect import TRANSIENT
 from django_durable.engine.scopes import LONGEST_NAME, Shared
 from django_durable.exceptions import (
@@ -101,6 +111,10 @@ class Matcher:
         branch.interrupted = self.interrupted
         branch.is_called_off = self.is_called_off
         return branch
+
+    def call(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Returned | Raised | Leaving:
+        """Run a function with the context of this scope, to its end or until it leaves; never raises."""
+        raise NotImplementedError  # ``Replay`` knows the context
 
     def _place(self, scope: str) -> None:
         self.scope = scope

@@ -5,7 +5,8 @@ inside an ordinary rolled-back ``TestCase``. With pytest it is the fixture ``dur
 ``DurableTestMixin``. ``faults`` holds what proves the engine: crashes at any database call and a lying dispatcher.
 """
 
-from django_durable.testing.histories import ReplayReport, export_history, replay
+from django_durable.engine.dry_run import ReplayReport
+from django_durable.testing.histories import export_history, replay
 from django_durable.testing.kit import DurableKit, DurableTestMixin, NotIdleError
 
 __all__ = ["DurableKit", "DurableTestMixin", "NotIdleError", "ReplayReport", "export_history", "replay"]

@@ -280,6 +280,16 @@ BUGS = (
         (f"{_LEASES}::test_the_heartbeat_notices_a_lost_lease",),
     ),
     Bug(
+        "dry-run-runs-what-is-not-recorded",
+        (Edit(f"{ENGINE}/dry_run.py", "clock.now(), lost=True)", "clock.now())"),),
+        ("tests/replay/test_dry_run.py",),
+    ),
+    Bug(
+        "verdict-after-one-read",
+        (Edit(f"{ENGINE}/survey.py", "if found.verdict is Verdict.FITS:", "if found.verdict:"),),
+        ("tests/concurrency/test_survey_races.py",),
+    ),
+    Bug(
         "close-without-the-lease",
         (
             Edit(

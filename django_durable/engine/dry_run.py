@@ -1,0 +1,104 @@
+"""Replaying a recording without writing or running anything: does today's code still fit what was recorded?
+
+The pass is the engine's own (``replay``). The first thing that is not recorded ends it: from there the execution would
+go on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NoReturn
+from uuid import UUID
+
+from django_durable import clock
+from django_durable.conf import get_settings
+from django_durable.definitions import registry
+from django_durable.engine import payloads
+from django_durable.engine.claims import Claim
+from django_durable.engine.history import Checkpoint
+from django_durable.engine.journal import Journal
+from django_durable.engine.outcomes import Ended, Mismatch, Raised, Returned
+from django_durable.engine.recordings import Recording
+from django_durable.engine.replay import Replay
+from django_durable.exceptions import CodecError, DurableError, LeaseLostError
+from django_durable.models import Status
+
+_NOBODY = UUID(int=0)  # a token that no timer has: even what passed by the journal would meet the fence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayReport:
+    """What today's code does with a recorded history.
+
+    mismatch: why it does not fit, or None. end: "returned", "raised", or "open" where the execution goes on from.
+    error: what the function raised; None too when its steps were undone, since then only the record of it is left.
+    """
+
+    mismatch: DurableError | None
+    end: str
+    value: Any = None
+    error: BaseException | None = None
+
+    @property
+    def fits(self) -> bool:
+        return self.mismatch is None
+
+
+def replay(recording: Recording) -> ReplayReport:
+    """Run today's workflow function against a recording; no step body, no statement. Raises UnknownWorkflowError."""
+    definition = registry.find(recording.workflow, recording.version)
+    try:
+        args, kwargs = _given(recording)
+    except CodecError as unreadable:
+        return ReplayReport(mismatch=unreadable, end="open")
+    match DryRun(recording).run(definition, args, kwargs):
+        case Mismatch(difference):
+            return ReplayReport(mismatch=difference, end="open")
+        case Returned(value):
+            return ReplayReport(mismatch=None, end="returned", value=value)
+        case Raised(error):
+            return ReplayReport(mismatch=None, end="raised", error=error)
+        case Ended(status=Status.COMPLETED, result=result):
+            return ReplayReport(mismatch=None, end="returned", value=payloads.load(result or ""))
+        case Ended():
+            return ReplayReport(mismatch=None, end="raised")
+        case _:
+            return ReplayReport(mismatch=None, end="open")
+
+
+def _given(recording: Recording) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments. Raises CodecError, whatever stands in the way."""
+    try:
+        given = payloads.load(recording.input)
+        return given["args"], given["kwargs"]
+    except CodecError:
+        raise
+    except Exception as error:  # the project's cipher's, or the file's, which holds something else
+        raise CodecError(f"{type(error).__name__}: {error}", "input") from error
+
+
+class DryRun(Replay):
+    """A pass whose lease was lost before it began: by the engine's own rules nothing new may start or be recorded.
+
+    Handing out what is recorded, comparing and parking need no lease.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        claim = Claim(recording.id, get_settings().database, _NOBODY, "", 0, 1, 0, None, clock.now(), lost=True)
+        journal = ClosedJournal(claim, inbox=list(recording.inbox), cancel_requested_at=None)
+        super().__init__(journal, list(recording.history), deadline_at=None, short_wait_seconds=0)
+
+    @property
+    def is_replaying(self) -> bool:
+        """To the end: what comes after the last checkpoint is for the real pass to log and to show."""
+        return True
+
+
+class ClosedJournal(Journal):
+    """Finds the lease lost without asking the database."""
+
+    def record_in_transaction(self, checkpoint: Checkpoint, *, is_new: bool) -> NoReturn:
+        raise LeaseLostError
+
+    def _durably(self, checkpoint: Checkpoint, write: Any) -> NoReturn:
+        raise LeaseLostError
