@@ -33,6 +33,7 @@ AUTHORING = [
     "Retry",
     "RetryAfter",
     "SignalType",
+    "SourceUnavailableError",
     "StepFailed",
     "StepInfo",
     "StepInterrupted",
@@ -41,6 +42,7 @@ AUTHORING = [
     "UnknownWorkflowError",
     "current_step",
     "register_type",
+    "registry",
     "step",
     "workflow",
 ]
