@@ -6,7 +6,7 @@ reaches a model, so it is safe to import before the apps are ready.
 
 from django_durable.codec import register as register_type
 from django_durable.context import Case, Context, Settled, SignalType, StepInfo, current_step
-from django_durable.definitions import step, workflow
+from django_durable.definitions import registry, step, workflow
 from django_durable.exceptions import (
     Cancelled,
     CodecError,
@@ -27,6 +27,7 @@ from django_durable.exceptions import (
     PayloadTooLargeError,
     ResultTimeoutError,
     RetryAfter,
+    SourceUnavailableError,
     StepFailed,
     StepInterrupted,
     StepTimedOut,
@@ -62,6 +63,7 @@ __all__ = [
     "RetryAfter",
     "Settled",
     "SignalType",
+    "SourceUnavailableError",
     "StepFailed",
     "StepInfo",
     "StepInterrupted",
@@ -70,6 +72,7 @@ __all__ = [
     "UnknownWorkflowError",
     "current_step",
     "register_type",
+    "registry",
     "step",
     "workflow",
 ]

@@ -19,7 +19,7 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, ov
 from django_durable import codec
 from django_durable.clock import to_instant, to_seconds
 from django_durable.exceptions import InvalidOptionError, NotInWorkflowError
-from django_durable.names import check_name, check_step_id
+from django_durable.names import Named, check_name, check_step_id
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,7 +27,7 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 
-class SignalType(Generic[T]):
+class SignalType(Named, Generic[T]):
     """A named message into a workflow, with the class of its payload.
 
     payload: a dataclass, an Enum or a pydantic model; None for plain JSON values. It is registered with the codec.

@@ -16,8 +16,9 @@ from uuid import UUID
 from django_durable import codec
 from django_durable.clock import to_instant, to_seconds
 from django_durable.context import Context
+from django_durable.describe import Shape, WorkflowInfo
 from django_durable.exceptions import ConfigurationError, InvalidOptionError, UnknownWorkflowError
-from django_durable.names import check_key, check_name, check_step_id
+from django_durable.names import Named, check_key, check_name, check_step_id
 from django_durable.retry import NO_RETRY, Retry
 
 P = ParamSpec("P")
@@ -84,11 +85,12 @@ def _door() -> Starter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class WorkflowDefinition(Generic[P, R]):
+class WorkflowDefinition(Named, Generic[P, R]):
     """A registered workflow. Call it with a Context to run the plain function, ``start()`` it to make it durable."""
 
     name: str
     version: int
+    category: str | None
     fn: Callable[..., R]
     queue: str
     priority: PriorityName
@@ -104,6 +106,13 @@ class WorkflowDefinition(Generic[P, R]):
         """Raise TypeError for arguments that do not fit the function."""
         if kwargs or len(args) not in self.arity:
             self.signature.bind(*args, **kwargs)
+
+    def describe(self) -> Shape:
+        """Its durable calls on all branches, read from the function's text; nothing of it runs.
+
+        Raises SourceUnavailableError.
+        """
+        return Shape.of(self.fn, workflow=self.name, version=self.version)
 
     def start(self, *args: P.args, **kwargs: P.kwargs) -> Started:
         """Start an execution in the caller's transaction: it exists if and when that commits.
@@ -175,7 +184,7 @@ class BoundWorkflow(Generic[P, R]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class StepDefinition(Generic[P, R]):
+class StepDefinition(Named, Generic[P, R]):
     """A step function and how to run it; calling it runs the plain function, as tests do."""
 
     fn: Callable[P, R]
@@ -218,6 +227,10 @@ class Registry:
     def knows(self, name: str, version: int) -> bool:
         return version in self._versions.get(name, {})
 
+    def workflows(self) -> list[WorkflowInfo]:
+        """What is registered, by name and version: for lists, forms and other people's code."""
+        return sorted(map(WorkflowInfo.of, self), key=lambda info: (info.name, info.version))
+
     def __iter__(self) -> Iterator[WorkflowDefinition[..., Any]]:
         for versions in self._versions.values():
             yield from versions.values()
@@ -239,6 +252,7 @@ def workflow(
     name: str,
     *,
     version: int = 1,
+    category: str | None = None,
     queue: str = "default",
     priority: PriorityName = "normal",
     timeout: timedelta | float | None = None,
@@ -247,11 +261,14 @@ def workflow(
     """Register a function as a durable workflow.
 
     name, version: wire format, stored with every execution; an execution is replayed only by code of its version.
+    category: a name to group it under in lists, default the label of its app.
     queue, priority, timeout: defaults for its executions.
     on_failure: what becomes of the completed steps that have ``compensate=`` when it fails, is cancelled or passes its
     deadline: "compensate" undoes them in reverse order, "leave" leaves them.
     """
     check_name(name, "Workflow name")
+    if category is not None:
+        check_name(category, "Category")
     check_name(queue, "Queue")
     if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version < 2**31:
         raise InvalidOptionError(f"version={version!r}: give a whole number from 1.")
@@ -265,6 +282,7 @@ def workflow(
         definition: WorkflowDefinition[P, R] = WorkflowDefinition(
             name=name,
             version=version,
+            category=category,
             fn=fn,
             queue=queue,
             priority=priority,

@@ -6,6 +6,7 @@
     ├── ConfigurationError                    also ImproperlyConfigured
     ├── InvalidOptionError                    also ValueError: a bad argument, refused at the call
     ├── UnknownWorkflowError                  no registered workflow has that name or version
+    ├── SourceUnavailableError                describe() cannot read the text of a function
     ├── NotInWorkflowError                    called outside a step body
     ├── CodecError                            a value that cannot be stored
     │   └── PayloadTooLargeError
@@ -63,6 +64,20 @@ class UnknownWorkflowError(DurableError):
         return (
             f"No workflow {wanted!r} is registered. Workflows are found in `workflows.py` of installed apps; "
             "check the name, or import the module that defines it."
+        )
+
+
+class SourceUnavailableError(DurableError):
+    """``describe()`` reads the text of a workflow's function, and there is none to read."""
+
+    def __init__(self, function: str) -> None:
+        super().__init__(function)
+        self.function = function
+
+    def __str__(self) -> str:
+        return (
+            f"The source of {self.function} cannot be read: it was typed at a prompt, made by exec() or without `def`, "
+            "or its file is not there or has changed since it was imported. Define it with `def` in a module."
         )
 
 

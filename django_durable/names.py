@@ -10,6 +10,14 @@ _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,200}", re.ASCII)
 _RESERVED = ("__", "rollback:")  # steps that the engine itself records
 
 
+class Named:
+    """Something that is stored under its ``name``: a workflow, a step, a signal type."""
+
+    __slots__ = ()
+
+    name: str
+
+
 def check_name(name: object, what: str) -> str:
     """A workflow, signal or queue name. Raises InvalidOptionError with what is allowed."""
     if isinstance(name, str) and _NAME.fullmatch(name):

@@ -35,6 +35,7 @@ AUTHORING = [
     "RetryAfter",
     "Settled",
     "SignalType",
+    "SourceUnavailableError",
     "StepFailed",
     "StepInfo",
     "StepInterrupted",
@@ -43,6 +44,7 @@ AUTHORING = [
     "UnknownWorkflowError",
     "current_step",
     "register_type",
+    "registry",
     "step",
     "workflow",
 ]

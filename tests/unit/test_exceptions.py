@@ -24,6 +24,7 @@ EXAMPLES = [
     exceptions.ConfigurationError("text"),
     exceptions.InvalidOptionError("text"),
     exceptions.UnknownWorkflowError("orders.fulfil", 2),
+    exceptions.SourceUnavailableError("shop.workflows.fulfil"),
     exceptions.NotInWorkflowError("text"),
     exceptions.CodecError("no", "args[0]"),
     exceptions.PayloadTooLargeError(11, 10),

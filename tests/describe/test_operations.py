@@ -1,0 +1,148 @@
+"""The wider language of the context, by its syntax alone: children, events, and functions as branches."""
+
+from django_durable import Context, workflow
+from tests.describe.shapes import only_node, outline, shape_of, text
+
+
+def charge(): ...
+def refund(): ...
+
+
+@workflow("shop.ship")
+def ship(ctx): ...
+
+
+def test_children_are_told_by_the_name_of_their_workflow():
+    def flow(ctx, order):
+        child = ctx.start_child(ship, order)
+        ctx.wait_for_execution(child, timeout=60)
+        ctx.call("second", ship, order)
+
+    assert outline(flow) == text(
+        """
+        workflow target=shop.ship
+        waitForExecution execution=child timeout=60
+        workflow second target=shop.ship
+        """
+    )
+
+
+def test_one_line_calls_have_kinds_of_their_own():
+    def flow(ctx):
+        if ctx.patched("faster"):
+            ctx.emit("orders.paid", {"by": 1})
+        ctx.signal_token("orders.approved", expires=60)
+        ctx.rollback()
+        ctx.continue_as_new(2)
+
+    assert outline(flow) == text(
+        """
+        patched faster
+        if ctx.patched('faster'):
+            emit event=orders.paid payload={'by': 1}
+        signalToken signal=orders.approved expires=60
+        rollback
+        continueAsNew
+        """
+    )
+
+
+def test_the_branches_of_a_switch_are_those_of_its_dict():
+    def flow(ctx, method):
+        ctx.switch("payment", method, {"card": lambda: ctx.step(charge), "none": charge}, default=lambda: ctx.now())
+
+    assert outline(flow) == text(
+        """
+        switch payment value=method:
+            card:
+                step charge
+            none:
+                pass
+            default:
+                now
+        """
+    )
+
+
+def test_branches_may_be_functions_that_take_a_context_of_their_own():
+    def flow(ctx):
+        def by_card(context: Context):
+            context.step(charge)
+
+        ctx.parallel("pay", [by_card, lambda ctx: ctx.step(refund), lambda c: c.sleep(1), ctx.start_child(ship)])
+
+    assert outline(flow) == text(
+        """
+        parallel pay:
+            by_card:
+                step charge
+            2:
+                step refund
+            3:
+                sleep duration=1
+            4:
+                workflow target=shop.ship
+        """
+    )
+
+
+def test_a_race_a_map_and_a_loop_have_their_functions_as_branches():
+    def flow(ctx, orders):
+        ctx.race({"signal": lambda: ctx.wait_for_signal("paid"), "time": lambda: ctx.sleep(60)})
+        ctx.map(lambda order: ctx.step(charge, order), orders)
+        ctx.loop("polling", lambda state: ctx.step(refund, state))
+
+    assert outline(flow) == text(
+        """
+        race:
+            signal:
+                waitForSignal signal:paid
+            time:
+                sleep duration=60
+        map:
+            lambda order: ctx.step(charge, order):
+                step charge
+        loop polling:
+            lambda state: ctx.step(refund, state):
+                step refund
+        """
+    )
+
+
+def test_branches_that_are_computed_are_told_as_text():
+    def flow(ctx, branches):
+        ctx.parallel(branches)
+
+    node = only_node(flow)
+    assert (node.kind, node.branches, node.details) == ("parallel", (), {"branches": "branches"})
+
+
+def test_a_literal_of_plain_values_is_no_set_of_branches():
+    def flow(ctx):
+        ctx.map(charge, [1, 2])
+
+    assert [branch.label for branch in only_node(flow).branches] == ["charge"]
+
+
+def test_every_kind_of_the_context_that_exists_is_in_the_table():
+    from django_durable.describe.operations import OPERATIONS, QUIET
+
+    methods = {name for name in vars(Context) if not name.startswith("_")}
+    assert methods <= OPERATIONS.keys() | QUIET
+
+
+def test_kinds_and_details_are_plain_data():
+    def flow(ctx):
+        ctx.switch("x", 1, {"a": lambda: ctx.step(charge)})
+
+    line = flow.__code__.co_firstlineno + 1
+    step = {"kind": "step", "id": "charge", "line": line, "details": {"body": "charge"}, "branches": []}
+    assert shape_of(flow).as_dict()["nodes"] == [
+        {
+            "kind": "switch",
+            "id": "x",
+            "line": line,
+            "details": {"value": "1"},
+            "branches": [{"label": "a", "nodes": [step]}],
+        }
+    ]
