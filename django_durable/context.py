@@ -210,49 +210,66 @@ class Context:
 
     @overload
     def parallel(
-        self, branches: Mapping[str, Callable[[Context], R]], *, part: str = "parallel", settle: Literal[False] = False
+        self, branches: Mapping[str, Callable[[Context], R]], /, *, settle: Literal[False] = False
     ) -> dict[str, R]: ...
     @overload
     def parallel(
-        self, branches: Mapping[str, Callable[[Context], Any]], *, part: str = "parallel", settle: Literal[True]
-    ) -> dict[str, Settled]: ...
+        self, part: str, branches: Mapping[str, Callable[[Context], R]], /, *, settle: Literal[False] = False
+    ) -> dict[str, R]: ...
+    @overload
     def parallel(
-        self, branches: Mapping[str, Callable[[Context], Any]], *, part: str = "parallel", settle: bool = False
-    ) -> dict[str, Any]:
+        self, branches: Mapping[str, Callable[[Context], Any]], /, *, settle: Literal[True]
+    ) -> dict[str, Settled]: ...
+    @overload
+    def parallel(
+        self, part: str, branches: Mapping[str, Callable[[Context], Any]], /, *, settle: Literal[True]
+    ) -> dict[str, Settled]: ...
+    def parallel(self, first: Any, /, *rest: Any, settle: bool = False) -> dict[str, Any]:
         """Run several branches; one that sleeps, waits or retries holds up no other. Returns their values by name.
 
-        Each gets a context of its own, in which its step ids are its own; use no other inside. Their step bodies take
-        turns. The first error calls off the others: they get ``Cancelled`` where they wait, what the completed steps of
-        all branches have done is undone (unless ``on_failure="leave"``), and then it is raised.
+        part: names it in the history, default "parallel"; repeats are numbered. Each branch gets a context of its own,
+        in which its step ids are its own; use no other inside. Their step bodies take turns. The first error calls off
+        the others: they get ``Cancelled`` where they wait, what the completed steps of all branches have done is undone
+        (unless ``on_failure="leave"``), and then it is raised.
         settle: wait for all of them, whatever happens to one; the values are ``Settled``.
         """
+        part, (branches,) = _part("parallel", first, rest, takes=1)
+        if not isinstance(branches, Mapping):
+            raise InvalidOptionError(f"ctx.parallel: {branches!r} are no branches; give a dict of functions by name.")
         _check_branches("parallel", [check_step_id(name) for name in branches], list(branches.values()))
-        return self._runtime.parallel(check_step_id(part), branches, settle, None)
+        return self._runtime.parallel(part, branches, settle, None)
 
-    def gather(self, *branches: Callable[[Context], R], part: str = "gather") -> list[R]:
+    @overload
+    def gather(self, *branches: Callable[[Context], R]) -> list[R]: ...
+    @overload
+    def gather(self, part: str, /, *branches: Callable[[Context], R]) -> list[R]: ...
+    def gather(self, *given: Any) -> list[Any]:
         """``parallel`` for branches without names; their values in the same order."""
-        _check_branches("gather", [], list(branches))
+        part, branches = _part("gather", given[0], given[1:]) if given else ("gather", ())
+        _check_branches("gather", [], branches)
         named = {str(number): branch for number, branch in enumerate(branches)}
-        return list(self._runtime.parallel(check_step_id(part), named, False, None).values())
+        return list(self._runtime.parallel(part, named, False, None).values())
 
+    @overload
     def map(
-        self,
-        fn: Callable[[Context, T], R],
-        items: Iterable[T],
-        *,
-        concurrency: int | None = None,
-        part: str = "map",
-    ) -> list[R]:
+        self, fn: Callable[[Context, T], R], items: Iterable[T], /, *, concurrency: int | None = None
+    ) -> list[R]: ...
+    @overload
+    def map(
+        self, part: str, fn: Callable[[Context, T], R], items: Iterable[T], /, *, concurrency: int | None = None
+    ) -> list[R]: ...
+    def map(self, first: Any, /, *rest: Any, concurrency: int | None = None) -> list[Any]:
         """``parallel`` over items: ``fn(ctx, item)`` for each, their values in the same order.
 
         items: the same ones in every replay, so take them from arguments or steps. concurrency: how many may be begun
         and not ended at one time; None is no limit.
         """
+        part, (fn, items) = _part("map", first, rest, takes=2)
         if concurrency is not None and (isinstance(concurrency, bool) or not concurrency >= 1):
             raise InvalidOptionError(f"concurrency={concurrency!r}: give a whole number from 1, or None.")
         _check_branches("map", [], [fn])
         named = {str(number): partial(_call_with, fn, item) for number, item in enumerate(items)}
-        return list(self._runtime.parallel(check_step_id(part), named, False, concurrency).values())
+        return list(self._runtime.parallel(part, named, False, concurrency).values())
 
     def sleep(self, duration: timedelta | float) -> None:
         """Wait durably; duration: a timedelta or seconds, >= 0. The worker is free meanwhile; never ends early."""
@@ -312,6 +329,14 @@ class Context:
         if not all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 2**63 for n in numbers):
             raise InvalidOptionError("ctx.progress(current, total): give whole numbers >= 0.")
         self._runtime.progress(current, total, str(message)[:255])
+
+
+def _part(call: str, first: Any, rest: tuple[Any, ...], *, takes: int | None = None) -> tuple[str, tuple[Any, ...]]:
+    """The id and what follows it; without one the name of the call."""
+    part, given = (check_step_id(first), rest) if isinstance(first, str) else (call, (first, *rest))
+    if takes is not None and len(given) != takes:
+        raise TypeError(f"ctx.{call} takes {takes} positional arguments beside its id, not {len(given)}.")
+    return part, given
 
 
 def _call_with(fn: Callable[[Context, T], R], item: T, ctx: Context) -> R:

@@ -40,8 +40,19 @@ OPERATIONS = {
     ),
     "note": Operation(kind="note", arguments=("text",), default_id="note"),
     "now": Operation(kind="now", default_id="now"),
-    # Not yet in Context: read by syntax alone, so that the first code that uses them has a shape.
     "rollback": Operation(kind="rollback"),
+    "switch": Operation(kind="switch", arguments=("id", "value", "branches"), keywords=("default",), has_branches=True),
+    "parallel": Operation(
+        kind="parallel",
+        arguments=("branches",),
+        keywords=("settle",),
+        default_id="parallel",
+        takes_id=True,
+        has_branches=True,
+    ),
+    "gather": Operation(kind="parallel", default_id="gather", takes_id=True, has_branches=True),
+    "map": Operation(kind="map", keywords=("concurrency",), default_id="map", takes_id=True, has_branches=True),
+    # Not yet in Context: read by syntax alone, so that the first code that uses them has a shape.
     "patched": Operation(kind="patched", arguments=("id",)),
     "emit": Operation(kind="emit", arguments=("event", "payload")),
     "signal_token": Operation(kind="signalToken", arguments=("signal",), keywords=("expires",)),
@@ -49,12 +60,8 @@ OPERATIONS = {
     "call": Operation(kind="workflow", arguments=("target",), keywords=("timeout",), takes_id=True),
     "wait_for_execution": Operation(kind="waitForExecution", arguments=("execution",), keywords=("timeout",)),
     "continue_as_new": Operation(kind="continueAsNew"),
-    "switch": Operation(kind="switch", arguments=("id", "value", "branches"), keywords=("default",), has_branches=True),
-    "parallel": Operation(kind="parallel", arguments=("branches",), takes_id=True, has_branches=True),
-    "gather": Operation(kind="parallel", takes_id=True, has_branches=True),
     "wait_all": Operation(kind="parallel", takes_id=True, has_branches=True),
     "race": Operation(kind="race", arguments=("branches",), keywords=("timeout",), takes_id=True, has_branches=True),
     "wait_any": Operation(kind="race", keywords=("timeout",), takes_id=True, has_branches=True),
-    "map": Operation(kind="map", takes_id=True, has_branches=True),
     "loop": Operation(kind="loop", takes_id=True, has_branches=True),
 }

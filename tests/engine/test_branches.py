@@ -192,6 +192,24 @@ def test_each_branch_sleeps_its_own_time(durable, done, do):
     assert client.result(run) == ["3 h", "1 h", "2 h"]
 
 
+def test_parts_are_named_by_the_caller_or_numbered(durable):
+    @workflow("flow")
+    def flow(ctx):
+        def one(ctx):
+            ctx.step("one", no_op)
+
+        ctx.gather("mine", one)
+        ctx.map("each", lambda ctx, item: one(ctx), [0])
+        ctx.parallel("both", {"a": one})
+        ctx.gather(one)
+        ctx.gather(one)
+
+    run = flow.start()
+    durable.run(run)
+    parts = [name for name in names(run) if "/" not in name]
+    assert parts == ["mine", "each", "both", "gather", "gather#2"]
+
+
 def test_parts_nest(durable, do):
     @workflow("flow")
     def flow(ctx):
@@ -419,6 +437,9 @@ def test_map_begins_no_more_than_its_concurrency(durable, done, do):
     [
         (lambda ctx: ctx.parallel({"a/b": no_op}), "letters, digits"),
         (lambda ctx: ctx.parallel({"a": 7}), "7 is no branch"),
+        (lambda ctx: ctx.parallel([no_op]), "give a dict of functions by name"),
+        (lambda ctx: ctx.parallel("id"), "takes 1 positional arguments beside its id, not 0"),
+        (lambda ctx: ctx.map(no_op), "takes 2 positional"),
         (lambda ctx: ctx.gather(no_op, None), "None is no branch"),
         (lambda ctx: ctx.map(no_op, [1], concurrency=0), "concurrency=0"),
         (lambda ctx: ctx.map(no_op, [1], concurrency=True), "concurrency=True"),

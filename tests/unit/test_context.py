@@ -58,7 +58,10 @@ def charge(order_id):
 def test_a_step_is_named_by_its_body_or_by_the_caller(ctx, runtime):
     ctx.step(charge, 1, fast=True)
     ctx.step("second", charge, 2)
-    assert runtime.calls == [("step", None, charge, (1,), {"fast": True}), ("step", "second", charge, (2,), {})]
+    assert runtime.calls == [
+        ("step", None, charge, (1,), {"fast": True}, None),
+        ("step", "second", charge, (2,), {}, None),
+    ]
 
 
 @pytest.mark.parametrize("args", [("id",), ("id", 3), ("id", None)], ids=repr)
