@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import connections, models
+from django.views.decorators.debug import sensitive_variables
 
 from django_durable import clock
 from django_durable.conf import get_settings
-from django_durable.context import SignalType
+from django_durable.context import SignalType, signal_name
 from django_durable.definitions import (
     NO_OPTIONS,
     Started,
@@ -24,9 +25,10 @@ from django_durable.definitions import (
     bind_starter,
     registry,
 )
-from django_durable.engine import inbox, payloads, snapshot, starting, transitions
+from django_durable.engine import inbox, payloads, snapshot, starting, tokens, transitions
 from django_durable.exceptions import (
     ExecutionCancelledError,
+    ExecutionClosedError,
     ExecutionFailedError,
     ExecutionNotFoundError,
     ExecutionTerminatedError,
@@ -34,10 +36,12 @@ from django_durable.exceptions import (
     InvalidOptionError,
     ResultTimeoutError,
     TransactionOpenError,
+    UsedTokenError,
 )
 from django_durable.models import Execution, Status
 from django_durable.names import check_key, check_name
 
+T = TypeVar("T")
 POLL_SECONDS = (0.02, 0.5)  # first and longest pause while waiting for a result
 Target = Execution | Started | UUID | str
 _ENDED = {
@@ -74,8 +78,8 @@ def start(workflow: str | WorkflowDefinition[..., Any], *args: Any, **kwargs: An
 
 def signal(
     execution: Target,
-    signal: SignalType[Any] | str,
-    payload: object = None,
+    signal: SignalType[T] | str,
+    payload: T | None = None,
     *,
     signal_id: str | None = None,
     using: str | None = None,
@@ -86,15 +90,37 @@ def signal(
     Raises ExecutionNotFoundError, ExecutionClosedError, CodecError. Transaction: the caller's; one statement on
     PostgreSQL, three elsewhere.
     """
+    name, text = _message(signal, payload, signal_id)
+    return inbox.accept(_id_of(execution), name, text, signal_id=signal_id, using=_alias(using))
+
+
+@sensitive_variables("token")
+def signal_by_token(
+    token: str, signal: SignalType[T] | str, payload: T | None = None, *, using: str | None = None
+) -> UUID:
+    """Use a token of ``ctx.signal_token``: store that signal for the execution that issued it. Returns its id.
+
+    signal: the one that this place is for; a token for another one is refused.
+    Raises InvalidTokenError, ExpiredTokenError, UsedTokenError, ExecutionClosedError, and as ``signal`` for the
+    payload. Transaction: the caller's; the token is used when that commits.
+    """
+    issued = tokens.unsign(token)
+    name, text = _message(signal, payload)
+    address = tokens.find(issued, name, using=_alias(using))
+    accepted = inbox.accept(address.execution_id, name, text, signal_id=address.signal_id, using=_alias(using))
+    if not accepted:
+        raise UsedTokenError(address.execution_id)
+    return address.execution_id
+
+
+def _message(signal: SignalType[Any] | str, payload: object, signal_id: str | None = None) -> tuple[str, str]:
+    """The name and the stored text of a signal, once everything that can be checked has been."""
+    name = signal_name(signal)
     if isinstance(signal, SignalType):
         signal.check(payload)
-        name = signal.name
-    else:
-        name = check_name(signal, "Signal name")
     if signal_id is not None:
         check_key(signal_id, "signal_id")
-    text = payloads.dump(payload)
-    return inbox.accept(_id_of(execution), name, text, signal_id=signal_id, using=_alias(using))
+    return name, payloads.dump(payload)
 
 
 def cancel(execution: Target, *, reason: str = "", actor: object = "", using: str | None = None) -> None:
@@ -122,6 +148,19 @@ def get(execution: Target, *, using: str | None = None) -> Execution:
     found = Execution.objects.using(_alias(using)).select_related("timer").filter(pk=_id_of(execution)).first()
     if found is None:
         raise ExecutionNotFoundError(_id_of(execution))
+    return found
+
+
+@sensitive_variables("token")
+def get_by_token(token: str, signal: SignalType[Any] | str, *, using: str | None = None) -> Execution:
+    """The execution that issued a token, for a page that asks before it acts; the token stays unused.
+
+    Raises what ``signal_by_token`` would raise now.
+    """
+    address = tokens.find(tokens.unsign(token), signal_name(signal), using=_alias(using))
+    found = get(address.execution_id, using=using)
+    if found.is_closed:
+        raise ExecutionClosedError(found.id, found.status)
     return found
 
 

@@ -50,6 +50,10 @@ class SignalType(Generic[T]):
 _PLAIN_TYPES: frozenset[type] = frozenset({str, int, float, bool, dict, list, tuple})
 
 
+def signal_name(signal: SignalType[Any] | str) -> str:
+    return signal.name if isinstance(signal, SignalType) else check_name(signal, "Signal name")
+
+
 class Runtime(Protocol):
     """What the engine must offer; ``engine.replay.Replay`` does."""
 
@@ -62,6 +66,7 @@ class Runtime(Protocol):
     def sleep(self, seconds: float) -> None: ...
     def sleep_until(self, at: datetime) -> None: ...
     def wait_for_signal(self, name: str, timeout_seconds: float | None, default: Any) -> Any: ...
+    def signal_token(self, name: str, lifetime_seconds: float) -> str: ...
     def note(self, text: str) -> None: ...
     def now(self) -> datetime: ...
     def random(self) -> random.Random: ...
@@ -139,9 +144,22 @@ class Context:
 
         Returns its payload, or ``default`` once ``timeout`` has passed.
         """
-        name = signal.name if isinstance(signal, SignalType) else check_name(signal, "Signal name")
+        name = signal_name(signal)
         seconds = None if timeout is None else to_seconds(timeout, "timeout")
         return self._runtime.wait_for_signal(name, seconds, default)
+
+    def signal_token(self, signal: SignalType[Any] | str, *, expires: timedelta | float) -> str:
+        """A signed, single-use text with which somebody outside may send that signal: for a link, a CI job, a webhook.
+
+        expires: a timedelta or seconds, > 0, by the database's clock; give the wait the same timeout. The text needs
+        no escaping in a URL and is a secret. Every replay gets the same one, until SECRET_KEY changes: then another
+        one for the same single use. It is not in the history, so do not return it from a step or the workflow.
+        """
+        name = signal_name(signal)
+        lifetime_seconds = to_seconds(expires, "expires")
+        if lifetime_seconds == 0:
+            raise InvalidOptionError("expires=0: give a positive duration.")
+        return self._runtime.signal_token(name, lifetime_seconds)
 
     def note(self, text: str) -> None:
         """Record a line for people in the history; text: up to 2,000 characters."""

@@ -12,6 +12,10 @@
     ├── ExecutionNotFoundError                raised by the client
     ├── ExecutionConflict                     the execution is not in a state that allows it
     │   └── ExecutionClosedError
+    ├── TokenError                            a signal token was refused
+    │   ├── InvalidTokenError
+    │   ├── ExpiredTokenError
+    │   └── UsedTokenError
     ├── TransactionOpenError                  waiting inside a transaction that hides the answer
     ├── ResultTimeoutError                    also TimeoutError: still running when result() gave up
     ├── ExecutionFailedError                  raised by result()
@@ -125,6 +129,39 @@ class ExecutionClosedError(ExecutionConflict):
 
     def __str__(self) -> str:
         return f"Execution {self.execution_id} is {self.status}; it takes no more signals or orders."
+
+
+class TokenError(DurableError):
+    """A signal token was refused; nothing was written. Tell strangers no more than that."""
+
+
+class InvalidTokenError(TokenError):
+    """Not a token of ours, or not one for this signal, or its execution has been deleted: which one is not told."""
+
+    def __str__(self) -> str:
+        return "No such token for this signal. Check that the whole token was given, and to the right place."
+
+
+class ExpiredTokenError(TokenError):
+    """The token's time is up and it was not used."""
+
+    def __init__(self, execution_id: object) -> None:
+        super().__init__(execution_id)
+        self.execution_id = execution_id
+
+    def __str__(self) -> str:
+        return f"This token for execution {self.execution_id} has expired; the workflow can issue another one."
+
+
+class UsedTokenError(TokenError):
+    """The token was used before, and that signal is kept. After a lost reply this is the good news."""
+
+    def __init__(self, execution_id: object) -> None:
+        super().__init__(execution_id)
+        self.execution_id = execution_id
+
+    def __str__(self) -> str:
+        return f"This token for execution {self.execution_id} was used before; each is good for one signal."
 
 
 class TransactionOpenError(DurableError):

@@ -21,6 +21,7 @@ class Kind(models.TextChoices):
     WAIT = "wait"
     NOTE = "note"
     NOW = "now"
+    TOKEN = "token"  # noqa: S105 - no password
 
 
 class StepStatus(models.TextChoices):
@@ -64,7 +65,7 @@ class Step(models.Model):
     attempts = models.PositiveIntegerField(default=0)
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
-    due_at = models.DateTimeField(null=True, blank=True)  # end of a sleep, time-out of a wait, next attempt
+    due_at = models.DateTimeField(null=True, blank=True)  # end of a sleep or a token, time-out of a wait, next attempt
 
     objects: ClassVar[models.Manager[Step]] = StepQuerySet.as_manager()
 

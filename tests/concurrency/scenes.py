@@ -21,7 +21,7 @@ from django_durable.engine import claims, holders, worker
 from django_durable.engine.advance import advance
 from django_durable.engine.claims import Claim
 from django_durable.engine.tick import tick
-from django_durable.exceptions import ExecutionClosedError
+from django_durable.exceptions import ExecutionClosedError, UsedTokenError
 from django_durable.models import Execution, Signal, Timer
 from tests.concurrency.interleaver import Act
 from tests.ledger_app import ledger, programs
@@ -305,6 +305,24 @@ def _in_order(worker: dict[str, Act]) -> Scene:
 
     senders = {name: signaller(name) for name in ("signaller", "other signaller")}
     return Scene({**worker, **senders}, {"completed"}, [run.id], settled=settled)
+
+
+def token_x_token() -> Scene:
+    run = programs.by_token.start()
+    _work()
+    token = ledger.current().token(run.id)
+    assert token is not None
+
+    def use(payload: str) -> Act:
+        return lambda: client.signal_by_token(token, "answer", payload)
+
+    def agree(outcomes: Outcomes) -> Iterable[str]:
+        if sorted(isinstance(outcome, UsedTokenError) for outcome in outcomes.values()) != [False, True]:
+            yield f"one token, and the answers {outcomes}"
+        if (kept := Signal.objects.filter(execution_id=run.id).count()) != 1:
+            yield f"one token, and {kept} signals"
+
+    return Scene({"one": use("one"), "other": use("other")}, {"completed"}, [run.id], agree)
 
 
 # -- three at a time -----------------------------------------------------------------------------------

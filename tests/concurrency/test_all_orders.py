@@ -13,7 +13,7 @@ from django.db import connection
 
 from django_durable.clock import DatabaseNow
 from django_durable.engine import heartbeat, worker
-from django_durable.exceptions import ExecutionClosedError
+from django_durable.exceptions import ExecutionClosedError, UsedTokenError
 from django_durable.models import Execution, Timer
 from tests.concurrency import scenes
 from tests.concurrency.conftest import SCHEDULES
@@ -45,6 +45,7 @@ PAIRS: dict[str, tuple[Callable[[], Scene], int]] = {
     "heartbeat x reclaim": (scenes.heartbeat_x_reclaim, 8),
     "time-out x signal": (scenes.timeout_x_signal, 8),
     "start x start": (scenes.start_x_start, 4),
+    "token x token": (scenes.token_x_token, 6),
     "tick x tick": (scenes.tick_x_tick, 6),
     "signal x signal": (scenes.signal_x_signal, 2),
 }
@@ -103,7 +104,7 @@ class _Stage:
 
 
 def _is_refusal(error: Exception) -> bool:
-    return isinstance(error, ExecutionClosedError)
+    return isinstance(error, ExecutionClosedError | UsedTokenError)
 
 
 @contextmanager

@@ -58,6 +58,10 @@ def last(play: Play) -> None:
     play.send("last", "bye", signal_id="last")
 
 
+def answer_by_token(play: Play) -> None:
+    play.redeem("answer", "yes")
+
+
 def cancel(play: Play) -> None:
     try:
         client.cancel(play.execution_id, reason="asked to")
@@ -165,6 +169,13 @@ SCENARIOS = [
         acts=(start, last, work, answer(1), answer(2), work),
         ends=(("completed", [1, 2, "bye"]),),
         at_least=96,
+    ),
+    Scenario(
+        name="token, used twice",
+        workflow=programs.by_token,
+        acts=(start, work, answer_by_token, answer_by_token, work),
+        ends=(("completed", "yes"),),
+        at_least=80,
     ),
     Scenario(
         name="start with a key, twice",

@@ -202,6 +202,14 @@ def signals(ctx: Context, count: int) -> list[Any]:
     return [*answers, ctx.wait_for_signal("last")]
 
 
+@workflow("ledger.by_token")
+def by_token(ctx: Context) -> Any:
+    """The ledger is where the token is mailed to; its address must be the same in every replay."""
+    seen(ctx, "token", ctx.signal_token("answer", expires=600))
+    answer = seen(ctx, "answer", ctx.wait_for_signal("answer"))
+    return ctx.step(append, answer)
+
+
 @workflow("ledger.cleanup")
 def cleanup(ctx: Context, seconds: float) -> str:
     ctx.step(append)

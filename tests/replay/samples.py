@@ -100,6 +100,12 @@ def cancelled(ctx: Context) -> None:
         raise
 
 
+@workflow("samples.token")
+def token(ctx: Context) -> Any:
+    ctx.step("mail", echo, len(ctx.signal_token("approved", expires=timedelta(days=1))))
+    return ctx.wait_for_signal("approved", timeout=timedelta(days=1))
+
+
 @workflow("samples.open")
 def open_(ctx: Context) -> None:
     ctx.step(echo, 1)

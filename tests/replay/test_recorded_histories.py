@@ -50,6 +50,13 @@ def _deadline(durable: DurableKit) -> Any:
     return execution
 
 
+def _token(durable: DurableKit) -> Any:
+    execution = samples.token.start()
+    durable.run_until_idle()
+    durable.signal(execution, "approved", {"by": "ada"})
+    return execution
+
+
 def _started(workflow: Any) -> Any:
     def play(durable: DurableKit) -> Any:
         execution = workflow.start()
@@ -67,6 +74,7 @@ STORIES = {
     "fails": _started(samples.fails),
     "cancelled": _cancelled,
     "deadline": _deadline,
+    "token": _token,
     "open": _started(samples.open_),
 }
 

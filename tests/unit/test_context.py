@@ -98,6 +98,13 @@ def test_odd_step_ids_are_refused(ctx, runtime, step_id):
         partial(Context.wait_for_signal, signal="a", timeout=-1),
         partial(Context.wait_for_signal, signal="a", timeout=True),
         partial(Context.wait_for_signal, signal="a", timeout="5"),
+        partial(Context.signal_token, signal="a b", expires=60),
+        partial(Context.signal_token, signal=3, expires=60),
+        partial(Context.signal_token, signal="a", expires=0),
+        partial(Context.signal_token, signal="a", expires=timedelta(0)),
+        partial(Context.signal_token, signal="a", expires=-1),
+        partial(Context.signal_token, signal="a", expires=None),
+        partial(Context.signal_token, signal="a", expires=float("inf")),
         partial(Context.note, text=3),
         partial(Context.note, text="x" * 2001),
         partial(Context.progress, current=-1),
@@ -117,16 +124,19 @@ def test_durations_arrive_as_seconds_and_times_in_utc(ctx, runtime):
     ctx.sleep(timedelta(minutes=2))
     ctx.wait_for_signal("go", timeout=timedelta(hours=1), default="late")
     ctx.sleep_until(datetime.fromisoformat("2030-01-01T02:00+02:00"))
+    ctx.signal_token("go", expires=timedelta(days=1))
     assert runtime.calls == [
         ("sleep", 120.0),
         ("wait_for_signal", "go", 3600.0, "late"),
         ("sleep_until", datetime(2030, 1, 1, tzinfo=UTC)),
+        ("signal_token", "go", 86400.0),
     ]
 
 
 def test_a_signal_type_is_its_name(ctx, runtime):
     ctx.wait_for_signal(SignalType("go"))
-    assert runtime.calls == [("wait_for_signal", "go", None, None)]
+    ctx.signal_token(SignalType("go"), expires=60)
+    assert runtime.calls == [("wait_for_signal", "go", None, None), ("signal_token", "go", 60.0)]
 
 
 def test_a_signal_type_refuses_another_payload():
