@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db import connections, models
+from django.db import connections, models, transaction
 from django.views.decorators.debug import sensitive_variables
 
 from django_durable import clock
@@ -19,6 +19,7 @@ from django_durable.conf import get_settings
 from django_durable.context import SignalType, signal_name
 from django_durable.definitions import (
     NO_OPTIONS,
+    PreparedStart,
     Started,
     StartOptions,
     WorkflowDefinition,
@@ -92,6 +93,33 @@ def signal(
     """
     name, text = _message(signal, payload, signal_id)
     return inbox.accept(_id_of(execution), name, text, signal_id=signal_id, using=_alias(using))
+
+
+def signal_with_start(
+    start: PreparedStart,
+    signal: SignalType[T] | str,
+    payload: T | None = None,
+    *,
+    signal_id: str | None = None,
+) -> tuple[Execution, bool]:
+    """Signal the execution that has the key, and start it first if there is none; both or neither.
+
+    start: ``workflow.using(key=...).prepare(*args)``. signal_id: as for ``signal``.
+    Returns the execution, and whether it was started here. The first look of a started one finds the signal.
+    Raises what ``start`` and ``signal`` raise; ExecutionClosedError if the execution of that key has ended.
+    Transaction: the caller's, or one of its own.
+    """
+    if not isinstance(start, PreparedStart) or start.options.key is None:
+        raise InvalidOptionError("Give start=workflow.using(key=...).prepare(...); the key is how it is found again.")
+    name, text = _message(signal, payload, signal_id)
+    using = _alias(start.options.using)
+    with transaction.atomic(using=using):
+        execution, is_new = starting.start(start.definition, start.options, start.args, start.kwargs)
+        try:
+            inbox.accept(execution.id, name, text, signal_id=signal_id, using=using)
+        except ExecutionClosedError as closed:
+            raise ExecutionClosedError(closed.execution_id, closed.status, start.options.key) from None
+    return execution, is_new
 
 
 @sensitive_variables("token")

@@ -120,15 +120,22 @@ class ExecutionConflict(DurableError):
 
 
 class ExecutionClosedError(ExecutionConflict):
-    """The execution has ended; it takes no more signals and no more orders."""
+    """The execution has ended; it takes no more signals and no more orders.
 
-    def __init__(self, execution_id: object, status: str) -> None:
-        super().__init__(execution_id, status)
+    key: the one by which it was found, or None.
+    """
+
+    def __init__(self, execution_id: object, status: str, key: str | None = None) -> None:
+        super().__init__(execution_id, status, key)
         self.execution_id = execution_id
         self.status = status
+        self.key = key
 
     def __str__(self) -> str:
-        return f"Execution {self.execution_id} is {self.status}; it takes no more signals or orders."
+        told = f"Execution {self.execution_id} is {self.status}; it takes no more signals or orders."
+        if self.key is None:
+            return told
+        return f"{told} It keeps the key {self.key!r}: start with another one, such as one with a date or number in it."
 
 
 class TokenError(DurableError):

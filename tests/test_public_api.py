@@ -58,6 +58,7 @@ CLIENT = [
     "result",
     "signal",
     "signal_by_token",
+    "signal_with_start",
     "start",
     "start_and_wait",
     "terminate",

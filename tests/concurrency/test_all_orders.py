@@ -45,6 +45,8 @@ PAIRS: dict[str, tuple[Callable[[], Scene], int]] = {
     "heartbeat x reclaim": (scenes.heartbeat_x_reclaim, 8),
     "time-out x signal": (scenes.timeout_x_signal, 8),
     "start x start": (scenes.start_x_start, 4),
+    "signal with start x signal with start": (scenes.signal_with_start_x_signal_with_start, 4),
+    "signal with start x worker": (scenes.signal_with_start_x_worker, 4),
     "token x token": (scenes.token_x_token, 6),
     "tick x tick": (scenes.tick_x_tick, 6),
     "signal x signal": (scenes.signal_x_signal, 2),

@@ -88,6 +88,12 @@ class Play:
             return
         self.ledger.sent(execution_id, name, signal_id)
 
+    def send_with_start(self, name: str, payload: object, signal_id: str) -> None:
+        prepared = self.scenario.workflow.using(key=self.key).prepare(*self.scenario.args)
+        execution, _ = client.signal_with_start(prepared, name, payload, signal_id=signal_id)
+        self.ledger.started(execution.id, workflow=self.scenario.workflow.name, key=self.key)
+        self.ledger.sent(execution.id, name, signal_id)
+
     def redeem(self, name: str, payload: object) -> None:
         """Answer by the token, once somebody has it; that it was used before is the answer to a lost reply."""
         while (token := self.ledger.token(self.execution_id)) is None:

@@ -284,6 +284,17 @@ BUGS = (
         ("tests/client/test_tokens.py::test_a_token_is_good_for_the_signal_it_was_issued_for",),
     ),
     Bug(
+        "start-committed-before-its-signal",
+        (
+            Edit(
+                "django_durable/client.py",
+                "    with transaction.atomic(using=using):\n        exec",
+                "    if True:\n        exec",
+            ),
+        ),
+        (f"{_ORDERS}[signal with start x worker]",),
+    ),
+    Bug(
         "heartbeat-never-tells-of-a-lost-lease",
         (Edit(f"{ENGINE}/heartbeat.py", "claim.lost = True", "claim.lost = False"),),
         (f"{_LEASES}::test_the_heartbeat_notices_a_lost_lease",),

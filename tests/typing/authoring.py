@@ -79,6 +79,16 @@ fulfil.using(nothing=1)  # E: call-arg
 bare("seven")  # E: arg-type
 step(retry=3)(plain)  # E: call-overload
 SignalType("typing.odd", payload=Approval("me"))  # E: arg-type
+
+prepared = fulfil.using(key="k").prepare(7, note="x")
+fulfil.using(key="k").prepare("seven")  # E: arg-type
+fulfil.using(key="k").prepare()  # E: call-arg
+execution, was_started = client.signal_with_start(prepared, approved, Approval("me"))
+reveal_type(execution)  # R: django_durable.models.execution.Execution
+reveal_type(was_started)  # R: bool
+reveal_type(client.signal_with_start(prepared, "typing.approved", {"by": "me"}, signal_id="7")[1])  # R: bool
+client.signal_with_start(prepared, approved, {"by": "me"})  # E: misc
+client.signal_with_start(fulfil.using(key="k"), approved, Approval("me"))  # E: arg-type
 reveal_type(client.signal_by_token("token", approved, Approval("me")))  # R: uuid.UUID
 client.signal_by_token("token", approved, "me")  # E: misc
 reveal_type(client.signal("id", "typing.approved", {"by": "me"}))  # R: bool
