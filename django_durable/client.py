@@ -16,7 +16,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from django_durable import clock
 from django_durable.conf import get_settings
-from django_durable.context import SignalType, signal_name
+from django_durable.context import SignalType, check_signal, signal_name
 from django_durable.definitions import (
     NO_OPTIONS,
     PreparedStart,
@@ -143,9 +143,7 @@ def signal_by_token(
 
 def _message(signal: SignalType[Any] | str, payload: object, signal_id: str | None = None) -> tuple[str, str]:
     """The name and the stored text of a signal, once everything that can be checked has been."""
-    name = signal_name(signal)
-    if isinstance(signal, SignalType):
-        signal.check(payload)
+    name = check_signal(signal, payload)
     if signal_id is not None:
         check_key(signal_id, "signal_id")
     return name, payloads.dump(payload)

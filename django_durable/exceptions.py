@@ -5,6 +5,7 @@
     DurableError
     ├── ConfigurationError                    also ImproperlyConfigured
     ├── InvalidOptionError                    also ValueError: a bad argument, refused at the call
+    │   └── SignalRefusedError                the validator of a signal said no
     ├── UnknownWorkflowError                  no registered workflow has that name or version
     ├── NotInWorkflowError                    called outside a step body
     ├── CodecError                            a value that cannot be stored
@@ -52,6 +53,21 @@ class ConfigurationError(DurableError, ImproperlyConfigured):
 
 class InvalidOptionError(DurableError, ValueError):
     """An argument was refused at the call; nothing was written."""
+
+
+class SignalRefusedError(InvalidOptionError):
+    """The validator of a ``SignalType`` refused this payload; nothing was written.
+
+    signal: its name. reason: the validator's own words, for people; may be empty.
+    """
+
+    def __init__(self, signal: str, reason: str = "") -> None:
+        super().__init__(signal, reason)
+        self.signal = signal
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"Signal {self.signal!r} was refused by its validator" + (f": {self.reason}" if self.reason else ".")
 
 
 class UnknownWorkflowError(DurableError):

@@ -34,6 +34,7 @@ AUTHORING = [
     "ResultTimeoutError",
     "Retry",
     "RetryAfter",
+    "SignalRefusedError",
     "SignalType",
     "StepFailed",
     "StepInfo",

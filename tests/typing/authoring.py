@@ -13,6 +13,7 @@ class Approval:
 
 
 approved = SignalType("typing.approved", payload=Approval)
+checked = SignalType("typing.checked", payload=Approval, validator=lambda approval: bool(approval.by))
 
 
 def plain(order_id: int, *, fast: bool = False) -> str:
@@ -50,6 +51,7 @@ def fulfil(ctx: Context, order_id: int, note: str = "") -> dict[str, int]:
     reveal_type(ctx.wait_for_signal(approved))  # R: authoring.Approval | None
     reveal_type(ctx.wait_for_signal(approved, default=7))  # R: authoring.Approval | int
     reveal_type(ctx.wait_for_signal("typing.approved"))  # R: Any
+    reveal_type(ctx.wait_for_signal(checked))  # R: authoring.Approval | None
     reveal_type(ctx.signal_token(approved, expires=timedelta(days=3)))  # R: str
     reveal_type(ctx.uuid4())  # R: uuid.UUID
     reveal_type(current_step().idempotency_key)  # R: str
@@ -79,6 +81,7 @@ fulfil.using(nothing=1)  # E: call-arg
 bare("seven")  # E: arg-type
 step(retry=3)(plain)  # E: call-overload
 SignalType("typing.odd", payload=Approval("me"))  # E: arg-type
+SignalType("typing.odd", payload=Approval, validator=plain)  # E: arg-type
 
 prepared = fulfil.using(key="k").prepare(7, note="x")
 fulfil.using(key="k").prepare("seven")  # E: arg-type
