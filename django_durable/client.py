@@ -8,29 +8,28 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db import connections, models
+from django.db import connections, models, transaction
+from django.views.decorators.debug import sensitive_variables
 
-from django_durable import clock, codec, dispatch, signals
-from django_durable.clock import DatabaseNow
+from django_durable import clock
 from django_durable.conf import get_settings
-from django_durable.context import SignalType
+from django_durable.context import SignalType, check_signal, signal_name
 from django_durable.definitions import (
     NO_OPTIONS,
-    PRIORITIES,
+    PreparedStart,
     Started,
     StartOptions,
     WorkflowDefinition,
     bind_starter,
     registry,
 )
-from django_durable.engine import compound, inbox, payloads, repairs, snapshot, transitions
-from django_durable.engine.worker import known_queues
+from django_durable.engine import inbox, payloads, repairs, snapshot, starting, tokens, transitions
 from django_durable.exceptions import (
     ExecutionCancelledError,
-    ExecutionConflict,
+    ExecutionClosedError,
     ExecutionFailedError,
     ExecutionNotFoundError,
     ExecutionTerminatedError,
@@ -38,10 +37,12 @@ from django_durable.exceptions import (
     InvalidOptionError,
     ResultTimeoutError,
     TransactionOpenError,
+    UsedTokenError,
 )
-from django_durable.models import Execution, Priority, Status, StepStatus, Timer
+from django_durable.models import Execution, Status, StepStatus
 from django_durable.names import check_key, check_name
 
+T = TypeVar("T")
 POLL_SECONDS = (0.02, 0.5)  # first and longest pause while waiting for a result
 Target = Execution | Started | UUID | str
 _ENDED = {
@@ -49,7 +50,6 @@ _ENDED = {
     Status.TERMINATED: ExecutionTerminatedError,
     Status.TIMED_OUT: ExecutionTimedOutError,
 }
-_PRIORITY = dict(zip(PRIORITIES, (Priority.HIGH, Priority.NORMAL, Priority.LOW), strict=True))
 
 
 # -- starting ------------------------------------------------------------------------------------------
@@ -71,112 +71,7 @@ def start(workflow: str | WorkflowDefinition[..., Any], *args: Any, **kwargs: An
     one statement on PostgreSQL, two elsewhere.
     """
     definition = get_workflow(workflow) if isinstance(workflow, str) else workflow
-    return _start(definition, NO_OPTIONS, args, kwargs)
-
-
-def _start(
-    definition: WorkflowDefinition[..., Any],
-    options: StartOptions,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Execution:
-    """With a key that is taken by the same input the existing execution is returned."""
-    using = options.using or get_settings().database
-    execution = _new_execution(definition, options, args, kwargs)
-    is_delayed = options.delay_seconds is not None or options.at is not None
-    timer = Timer(
-        execution_id=execution.id,
-        queue=execution.queue,
-        priority=_PRIORITY[options.priority or definition.priority],
-        due_at=_due(options),
-        held=is_delayed,
-    )
-    with compound.whole(using):
-        if not compound.insert_execution(execution, timer, using=using):
-            return _existing(execution, using)
-        if not is_delayed:
-            dispatch.wake(execution.id, queue=execution.queue, using=using)
-        signals.send_on_commit(
-            signals.execution_started,
-            sender=Execution,
-            using=using,
-            execution_id=execution.id,
-            workflow=execution.workflow,
-        )
-    _defer_database_times(execution)
-    return execution
-
-
-def _defer_database_times(execution: Execution) -> None:
-    """Times that the database computed are read when somebody asks, so that a start needs no further statement."""
-    for name in ("created_at", "deadline_at"):
-        if hasattr(execution.__dict__.get(name), "resolve_expression"):
-            del execution.__dict__[name]
-
-
-def _new_execution(
-    definition: WorkflowDefinition[..., Any],
-    options: StartOptions,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Execution:
-    """Check everything that can be checked; nothing is written yet."""
-    definition.check_arguments(args, kwargs)
-    queue = options.queue or definition.queue
-    if queue != definition.queue and queue not in known_queues():
-        raise InvalidOptionError(
-            f"Queue {queue!r} is not known: add it to DURABLE['QUEUES'], or use one of {known_queues()}."
-        )
-    given = {"args": list(args), "kwargs": kwargs}
-    subject_type, subject_id = _subject(options.subject)
-    timeout = options.timeout_seconds or definition.timeout_seconds
-    plain = codec.encode(given, path="input", limit_bytes=get_settings().payload_limit_bytes)
-    execution = Execution(
-        workflow=definition.name,
-        version=definition.version,
-        key=options.key,
-        queue=queue,
-        input=payloads.seal(plain),
-        input_hash=codec.fingerprint(plain) if options.key is not None else "",
-        labels=dict(options.labels),
-        created_at=DatabaseNow(),
-        subject_type=subject_type,
-        subject_id=subject_id,
-    )
-    if timeout is not None:
-        execution.deadline_at = _due(options) + timedelta(seconds=timeout)
-    return execution
-
-
-def _due(options: StartOptions) -> Any:
-    if options.at is not None:
-        return models.Value(options.at, output_field=models.DateTimeField())
-    if options.delay_seconds is not None:
-        return DatabaseNow() + timedelta(seconds=options.delay_seconds)
-    return DatabaseNow()
-
-
-def _existing(wanted: Execution, using: str) -> Execution:
-    found = Execution.objects.using(using).filter(workflow=wanted.workflow, key=wanted.key).first()
-    if found is None:
-        raise ExecutionConflict(
-            f"The key {wanted.key!r} of {wanted.workflow!r} was just taken by a transaction that this one cannot see; "
-            "start again in a new transaction."
-        )
-    if found.input_hash != wanted.input_hash:
-        raise ExecutionConflict(
-            f"Execution {found.id} already has the key {wanted.key!r} of {wanted.workflow!r} with other input. "
-            "Use another key, or the same arguments."
-        )
-    return found
-
-
-def _subject(subject: object | None) -> tuple[str, str]:
-    if subject is None:
-        return "", ""
-    if not isinstance(subject, models.Model) or subject.pk is None:
-        raise InvalidOptionError(f"subject={subject!r}: give a saved model instance.")
-    return subject._meta.label_lower, str(subject.pk)
+    return starting.start(definition, NO_OPTIONS, args, kwargs)[0]
 
 
 # -- talking to a live execution -----------------------------------------------------------------------
@@ -184,8 +79,8 @@ def _subject(subject: object | None) -> tuple[str, str]:
 
 def signal(
     execution: Target,
-    signal: SignalType[Any] | str,
-    payload: object = None,
+    signal: SignalType[T] | str,
+    payload: T | None = None,
     *,
     signal_id: str | None = None,
     using: str | None = None,
@@ -196,15 +91,62 @@ def signal(
     Raises ExecutionNotFoundError, ExecutionClosedError, CodecError. Transaction: the caller's; one statement on
     PostgreSQL, three elsewhere.
     """
-    if isinstance(signal, SignalType):
-        signal.check(payload)
-        name = signal.name
-    else:
-        name = check_name(signal, "Signal name")
+    name, text = _message(signal, payload, signal_id)
+    return inbox.accept(_id_of(execution), name, text, signal_id=signal_id, using=_alias(using))
+
+
+def signal_with_start(
+    start: PreparedStart,
+    signal: SignalType[T] | str,
+    payload: T | None = None,
+    *,
+    signal_id: str | None = None,
+) -> tuple[Execution, bool]:
+    """Signal the execution that has the key, and start it first if there is none; both or neither.
+
+    start: ``workflow.using(key=...).prepare(*args)``. signal_id: as for ``signal``.
+    Returns the execution, and whether it was started here. The first look of a started one finds the signal.
+    Raises what ``start`` and ``signal`` raise; ExecutionClosedError if the execution of that key has ended.
+    Transaction: the caller's, or one of its own.
+    """
+    if not isinstance(start, PreparedStart) or start.options.key is None:
+        raise InvalidOptionError("Give start=workflow.using(key=...).prepare(...); the key is how it is found again.")
+    name, text = _message(signal, payload, signal_id)
+    using = _alias(start.options.using)
+    with transaction.atomic(using=using):
+        execution, is_new = starting.start(start.definition, start.options, start.args, start.kwargs)
+        try:
+            inbox.accept(execution.id, name, text, signal_id=signal_id, using=using)
+        except ExecutionClosedError as closed:
+            raise ExecutionClosedError(closed.execution_id, closed.status, start.options.key) from None
+    return execution, is_new
+
+
+@sensitive_variables("token")
+def signal_by_token(
+    token: str, signal: SignalType[T] | str, payload: T | None = None, *, using: str | None = None
+) -> UUID:
+    """Use a token of ``ctx.signal_token``: store that signal for the execution that issued it. Returns its id.
+
+    signal: the one that this place is for; a token for another one is refused.
+    Raises InvalidTokenError, ExpiredTokenError, UsedTokenError, ExecutionClosedError, and as ``signal`` for the
+    payload. Transaction: the caller's; the token is used when that commits.
+    """
+    issued = tokens.unsign(token)
+    name, text = _message(signal, payload)
+    address = tokens.find(issued, name, using=_alias(using))
+    accepted = inbox.accept(address.execution_id, name, text, signal_id=address.signal_id, using=_alias(using))
+    if not accepted:
+        raise UsedTokenError(address.execution_id)
+    return address.execution_id
+
+
+def _message(signal: SignalType[Any] | str, payload: object, signal_id: str | None = None) -> tuple[str, str]:
+    """The name and the stored text of a signal, once everything that can be checked has been."""
+    name = check_signal(signal, payload)
     if signal_id is not None:
         check_key(signal_id, "signal_id")
-    text = payloads.dump(payload)
-    return inbox.accept(_id_of(execution), name, text, signal_id=signal_id, using=_alias(using))
+    return name, payloads.dump(payload)
 
 
 def cancel(execution: Target, *, reason: str = "", actor: object = "", using: str | None = None) -> None:
@@ -267,6 +209,19 @@ def get(execution: Target, *, using: str | None = None) -> Execution:
     found = Execution.objects.using(_alias(using)).select_related("timer").filter(pk=_id_of(execution)).first()
     if found is None:
         raise ExecutionNotFoundError(_id_of(execution))
+    return found
+
+
+@sensitive_variables("token")
+def get_by_token(token: str, signal: SignalType[Any] | str, *, using: str | None = None) -> Execution:
+    """The execution that issued a token, for a page that asks before it acts; the token stays unused.
+
+    Raises what ``signal_by_token`` would raise now.
+    """
+    address = tokens.find(tokens.unsign(token), signal_name(signal), using=_alias(using))
+    found = get(address.execution_id, using=using)
+    if found.is_closed:
+        raise ExecutionClosedError(found.id, found.status)
     return found
 
 
@@ -372,7 +327,7 @@ class _Door:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Started:
-        return _start(definition, options, args, kwargs)
+        return starting.start(definition, options, args, kwargs)[0]
 
     def wait(self, started: Started, *, timeout_seconds: float | None, using: str | None) -> Any:
         return result(started, timeout=timeout_seconds, using=using)

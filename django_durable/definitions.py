@@ -175,12 +175,30 @@ class BoundWorkflow(Generic[P, R]):
         """See ``WorkflowDefinition.start``."""
         return _door().start(self.definition, self.options, args, kwargs)
 
+    def prepare(self, *args: P.args, **kwargs: P.kwargs) -> PreparedStart:
+        """This start with its arguments, for ``client.signal_with_start``; nothing is written yet.
+
+        Raises TypeError for arguments that do not fit the function.
+        """
+        self.definition.check_arguments(args, kwargs)
+        return PreparedStart(self.definition, self.options, args, kwargs)
+
     def start_and_wait(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """See ``WorkflowDefinition.start_and_wait``; refused inside a transaction before anything is written."""
         _door().refuse_transaction(self.options.using)
         started = self.start(*args, **kwargs)
         result: R = _door().wait(started, timeout_seconds=None, using=self.options.using)
         return result
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedStart:
+    """A start that somebody else makes: workflow, options and arguments; made by ``BoundWorkflow.prepare``."""
+
+    definition: WorkflowDefinition[..., Any]
+    options: StartOptions
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -5,6 +5,7 @@
     DurableError
     ├── ConfigurationError                    also ImproperlyConfigured
     ├── InvalidOptionError                    also ValueError: a bad argument, refused at the call
+    │   └── SignalRefusedError                the validator of a signal said no
     ├── UnknownWorkflowError                  no registered workflow has that name or version
     ├── SourceUnavailableError                describe() cannot read the text of a function
     ├── NotInWorkflowError                    called outside a step body
@@ -13,6 +14,10 @@
     ├── ExecutionNotFoundError                raised by the client
     ├── ExecutionConflict                     the execution is not in a state that allows it
     │   └── ExecutionClosedError
+    ├── TokenError                            a signal token was refused
+    │   ├── InvalidTokenError
+    │   ├── ExpiredTokenError
+    │   └── UsedTokenError
     ├── TransactionOpenError                  waiting inside a transaction that hides the answer
     ├── ResultTimeoutError                    also TimeoutError: still running when result() gave up
     ├── ExecutionFailedError                  raised by result()
@@ -49,6 +54,21 @@ class ConfigurationError(DurableError, ImproperlyConfigured):
 
 class InvalidOptionError(DurableError, ValueError):
     """An argument was refused at the call; nothing was written."""
+
+
+class SignalRefusedError(InvalidOptionError):
+    """The validator of a ``SignalType`` refused this payload; nothing was written.
+
+    signal: its name. reason: the validator's own words, for people; may be empty.
+    """
+
+    def __init__(self, signal: str, reason: str = "") -> None:
+        super().__init__(signal, reason)
+        self.signal = signal
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"Signal {self.signal!r} was refused by its validator" + (f": {self.reason}" if self.reason else ".")
 
 
 class UnknownWorkflowError(DurableError):
@@ -131,15 +151,55 @@ class ExecutionConflict(DurableError):
 
 
 class ExecutionClosedError(ExecutionConflict):
-    """The execution has ended; it takes no more signals and no more orders."""
+    """The execution has ended; it takes no more signals and no more orders.
 
-    def __init__(self, execution_id: object, status: str) -> None:
-        super().__init__(execution_id, status)
+    key: the one by which it was found, or None.
+    """
+
+    def __init__(self, execution_id: object, status: str, key: str | None = None) -> None:
+        super().__init__(execution_id, status, key)
         self.execution_id = execution_id
         self.status = status
+        self.key = key
 
     def __str__(self) -> str:
-        return f"Execution {self.execution_id} is {self.status}; it takes no more signals or orders."
+        told = f"Execution {self.execution_id} is {self.status}; it takes no more signals or orders."
+        if self.key is None:
+            return told
+        return f"{told} It keeps the key {self.key!r}: start with another one, such as one with a date or number in it."
+
+
+class TokenError(DurableError):
+    """A signal token was refused; nothing was written. Tell strangers no more than that."""
+
+
+class InvalidTokenError(TokenError):
+    """Not a token of ours, or not one for this signal, or its execution has been deleted: which one is not told."""
+
+    def __str__(self) -> str:
+        return "No such token for this signal. Check that the whole token was given, and to the right place."
+
+
+class ExpiredTokenError(TokenError):
+    """The token's time is up and it was not used."""
+
+    def __init__(self, execution_id: object) -> None:
+        super().__init__(execution_id)
+        self.execution_id = execution_id
+
+    def __str__(self) -> str:
+        return f"This token for execution {self.execution_id} has expired; the workflow can issue another one."
+
+
+class UsedTokenError(TokenError):
+    """The token was used before, and that signal is kept. After a lost reply this is the good news."""
+
+    def __init__(self, execution_id: object) -> None:
+        super().__init__(execution_id)
+        self.execution_id = execution_id
+
+    def __str__(self) -> str:
+        return f"This token for execution {self.execution_id} was used before; each is good for one signal."
 
 
 class TransactionOpenError(DurableError):

@@ -71,7 +71,7 @@ def accept(execution_id: UUID, name: str, payload: str, *, signal_id: str | None
     with compound.whole(using):
         accepted = compound.accept_signal(signal, using=using)
         if accepted is None:
-            if signal_id is not None and _was_accepted(execution_id, signal_id, using):
+            if signal_id is not None and was_accepted(execution_id, signal_id, using=using):
                 return False
             raise not_open(execution_id, using=using)
         queue, is_new = accepted
@@ -79,5 +79,5 @@ def accept(execution_id: UUID, name: str, payload: str, *, signal_id: str | None
     return is_new
 
 
-def _was_accepted(execution_id: UUID, signal_id: str, using: str) -> bool:
+def was_accepted(execution_id: UUID, signal_id: str, *, using: str) -> bool:
     return Signal.objects.using(using).filter(execution_id=execution_id, signal_id=signal_id).exists()

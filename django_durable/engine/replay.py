@@ -13,7 +13,7 @@ from typing import Any
 
 from django_durable.context import Case, Context
 from django_durable.definitions import WorkflowDefinition
-from django_durable.engine import branches, inbox, notes, sagas, steps, timers
+from django_durable.engine import branches, inbox, notes, sagas, steps, timers, tokens
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import Journal
 from django_durable.engine.logs import ExecutionLogger
@@ -111,6 +111,9 @@ class Replay(Matcher):
 
     def wait_for_signal(self, name: str, timeout_seconds: float | None, default: Any) -> Any:
         return inbox.wait(self, name, timeout_seconds, default)
+
+    def signal_token(self, name: str, lifetime_seconds: float) -> str:
+        return tokens.issue(self, name, lifetime_seconds)
 
     def note(self, text: str) -> None:
         notes.note(self, text)

@@ -25,6 +25,7 @@ class Kind(models.TextChoices):
     PARALLEL = "parallel"  # which branches it has
     ROLLBACK = "rollback"  # the workflow has ended without success, its steps are being compensated
     COMPENSATION = "compensation"  # undoes one completed step
+    TOKEN = "token"  # noqa: S105 - no password
 
 
 class StepStatus(models.TextChoices):
@@ -71,7 +72,7 @@ class Step(models.Model):
     attempts = models.PositiveIntegerField(default=0)
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
-    due_at = models.DateTimeField(null=True, blank=True)  # end of a sleep, time-out of a wait, next attempt
+    due_at = models.DateTimeField(null=True, blank=True)  # end of a sleep or a token, time-out of a wait, next attempt
 
     objects: ClassVar[models.Manager[Step]] = StepQuerySet.as_manager()
 

@@ -21,7 +21,7 @@ from django_durable.engine import claims, holders, worker
 from django_durable.engine.advance import advance
 from django_durable.engine.claims import Claim
 from django_durable.engine.tick import tick
-from django_durable.exceptions import ExecutionClosedError, ExecutionConflict
+from django_durable.exceptions import ExecutionClosedError, ExecutionConflict, UsedTokenError
 from django_durable.models import Execution, Signal, Timer
 from tests.concurrency.interleaver import Act
 from tests.ledger_app import ledger, programs
@@ -110,6 +110,12 @@ def _was_refused(outcome: object) -> bool:
 
 def park_x_signal() -> Scene:
     run = programs.signal.start()
+    return Scene({"worker": _pass(run), "signaller": _signal(run, "yes")}, {"completed"}, [run.id])
+
+
+def park_branches_x_signal() -> Scene:
+    """A part of which one branch waits and another has just begun."""
+    run = programs.two_branches.start()
     return Scene({"worker": _pass(run), "signaller": _signal(run, "yes")}, {"completed"}, [run.id])
 
 
@@ -336,6 +342,68 @@ def _in_order(worker: dict[str, Act]) -> Scene:
 
     senders = {name: signaller(name) for name in ("signaller", "other signaller")}
     return Scene({**worker, **senders}, {"completed"}, [run.id], settled=settled)
+
+
+def signal_with_start_x_signal_with_start() -> Scene:
+    """One key, two senders: one execution, one of them has started it, and both signals arrive."""
+    key = f"order:{next(_numbers)}"
+    ids: list[UUID] = []
+
+    def sender(payload: str) -> Act:
+        def send() -> tuple[UUID, bool]:
+            prepared = programs.signals.using(key=key).prepare(2)
+            run, is_new = client.signal_with_start(prepared, "answer", payload, signal_id=payload)
+            ledger.current().started(run.id, workflow=programs.signals.name, key=key)
+            ledger.current().sent(run.id, "answer", payload)
+            ids.append(run.id)
+            return run.id, is_new
+
+        return send
+
+    def agree(outcomes: Outcomes) -> Iterable[str]:
+        if len(set(ids)) != 1 or sorted(is_new for _, is_new in outcomes.values()) != [False, True]:
+            yield f"one key, and two answers: {outcomes}"
+        client.signal(ids[0], "last", "bye")
+
+    def settled(_: Outcomes) -> Iterable[str]:
+        if sorted(answers := client.result(ids[0], timeout=0)) != ["bye", "one", "two"]:
+            yield f"the answers were {answers}"
+
+    return Scene({"sender": sender("one"), "other sender": sender("two")}, {"completed"}, ids, agree, settled)
+
+
+def signal_with_start_x_worker() -> Scene:
+    """Who sees the execution sees the signal."""
+    prepared = programs.signal_or_timeout.using(key=f"order:{next(_numbers)}").prepare(0)
+    ids: list[UUID] = []
+
+    def send() -> None:
+        run, _ = client.signal_with_start(prepared, "answer", "yes", signal_id="yes")
+        ids.append(run.id)
+
+    def settled(_: Outcomes) -> Iterable[str]:
+        if (answer := client.result(ids[0], timeout=0)) != "yes":
+            yield f"the first look found {answer!r}"
+
+    return Scene({"sender": send, "worker": _work}, {"completed"}, ids, settled=settled)
+
+
+def token_x_token() -> Scene:
+    run = programs.by_token.start()
+    _work()
+    token = ledger.current().token(run.id)
+    assert token is not None
+
+    def use(payload: str) -> Act:
+        return lambda: client.signal_by_token(token, "answer", payload)
+
+    def agree(outcomes: Outcomes) -> Iterable[str]:
+        if sorted(isinstance(outcome, UsedTokenError) for outcome in outcomes.values()) != [False, True]:
+            yield f"one token, and the answers {outcomes}"
+        if (kept := Signal.objects.filter(execution_id=run.id).count()) != 1:
+            yield f"one token, and {kept} signals"
+
+    return Scene({"one": use("one"), "other": use("other")}, {"completed"}, [run.id], agree)
 
 
 # -- three at a time -----------------------------------------------------------------------------------

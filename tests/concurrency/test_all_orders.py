@@ -13,7 +13,7 @@ from django.db import connection
 
 from django_durable.clock import DatabaseNow
 from django_durable.engine import heartbeat, worker
-from django_durable.exceptions import ExecutionConflict
+from django_durable.exceptions import ExecutionConflict, UsedTokenError
 from django_durable.models import Execution, Timer
 from tests.concurrency import scenes
 from tests.concurrency.conftest import SCHEDULES
@@ -31,6 +31,7 @@ SEED = int(os.environ.get("DURABLE_TEST_SEED", "0")) or random.randrange(1, 10**
 # and an end are one statement on PostgreSQL, so two signals have two orders there; on SQLite all that writes has two.
 PAIRS: dict[str, tuple[Callable[[], Scene], int]] = {
     "park x signal": (scenes.park_x_signal, 5),
+    "park branches x signal": (scenes.park_branches_x_signal, 5),
     "park x timer": (scenes.park_x_timer, 12),
     "park x cancel": (scenes.park_x_cancel, 5),
     "park x deadline": (scenes.park_x_deadline, 5),
@@ -48,6 +49,9 @@ PAIRS: dict[str, tuple[Callable[[], Scene], int]] = {
     "heartbeat x reclaim": (scenes.heartbeat_x_reclaim, 8),
     "time-out x signal": (scenes.timeout_x_signal, 8),
     "start x start": (scenes.start_x_start, 4),
+    "signal with start x signal with start": (scenes.signal_with_start_x_signal_with_start, 4),
+    "signal with start x worker": (scenes.signal_with_start_x_worker, 4),
+    "token x token": (scenes.token_x_token, 6),
     "tick x tick": (scenes.tick_x_tick, 6),
     "signal x signal": (scenes.signal_x_signal, 2),
 }
@@ -106,7 +110,7 @@ class _Stage:
 
 
 def _is_refusal(error: Exception) -> bool:
-    return isinstance(error, ExecutionConflict)
+    return isinstance(error, ExecutionConflict | UsedTokenError)
 
 
 @contextmanager

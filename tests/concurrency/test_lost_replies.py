@@ -49,6 +49,7 @@ STORIES: dict[str, Callable[[], Any]] = {
     "at-most-once step": lambda: programs.once.start(),
     "two signals of one name": _with_two_answers,
     "wait": lambda: programs.signal.start(),
+    "token": lambda: programs.by_token.start(),
     "facts": lambda: programs.facts.start(),
 }
 

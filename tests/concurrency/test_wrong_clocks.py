@@ -13,8 +13,10 @@ from django_durable import client
 from django_durable.clock import DatabaseNow
 from django_durable.engine import claims, worker
 from django_durable.engine.tick import tick
-from django_durable.models import Timer
+from django_durable.exceptions import ExpiredTokenError
+from django_durable.models import Step, Timer
 from tests.ledger_app import programs
+from tests.ledger_app.ledger import Ledger
 
 HOURS = pytest.mark.parametrize("hours", [-2, 2], ids=["behind", "ahead"])
 
@@ -49,6 +51,20 @@ def test_a_lease_ends_by_the_clock_of_the_database(hours: float) -> None:
         assert worker.drain("default", using="default") == 0
         Timer.objects.update(due_at=DatabaseNow())
         assert worker.drain("default", using="default") == 1
+
+
+@HOURS
+def test_a_token_expires_by_the_clock_of_the_database(hours: float, ledger: Ledger) -> None:
+    execution = programs.by_token.start()
+    with _on_a_host(-hours):
+        worker.drain("default", using="default")
+    token = ledger.token(execution.id)
+    assert token is not None
+    with _on_a_host(hours):
+        assert client.get_by_token(token, "answer").id == execution.id
+    Step.objects.filter(kind="token").update(due_at=DatabaseNow())
+    with _on_a_host(hours), pytest.raises(ExpiredTokenError):
+        client.signal_by_token(token, "answer", "late")
 
 
 def test_signals_are_consumed_in_the_order_of_acceptance() -> None:

@@ -9,6 +9,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -21,8 +22,8 @@ from django_durable import client
 from django_durable.clock import DatabaseNow
 from django_durable.definitions import WorkflowDefinition
 from django_durable.engine import claims, worker
-from django_durable.exceptions import ExecutionClosedError
-from django_durable.models import Execution, Timer
+from django_durable.exceptions import ExecutionClosedError, UsedTokenError
+from django_durable.models import Execution, Signal, Timer
 from django_durable.testing.faults import CRASHED, DatabaseCalls, watch_database
 from tests.invariants import check
 from tests.ledger_app.ledger import VARIABLE, Ledger
@@ -86,6 +87,22 @@ class Play:
         except ExecutionClosedError:
             return
         self.ledger.sent(execution_id, name, signal_id)
+
+    def send_with_start(self, name: str, payload: object, signal_id: str) -> None:
+        prepared = self.scenario.workflow.using(key=self.key).prepare(*self.scenario.args)
+        execution, _ = client.signal_with_start(prepared, name, payload, signal_id=signal_id)
+        self.ledger.started(execution.id, workflow=self.scenario.workflow.name, key=self.key)
+        self.ledger.sent(execution.id, name, signal_id)
+
+    def redeem(self, name: str, payload: object) -> None:
+        """Answer by the token, once somebody has it; that it was used before is the answer to a lost reply."""
+        while (token := self.ledger.token(self.execution_id)) is None:
+            self.await_due()
+            self.work()
+        with suppress(UsedTokenError):
+            client.signal_by_token(token, name, payload)
+        signal = Signal.objects.get(execution_id=self.execution_id, name=name)
+        self.ledger.sent(signal.execution_id, name, signal.signal_id)
 
     # -- the worker's side -------------------------------------------------------------------------
 

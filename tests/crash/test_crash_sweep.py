@@ -59,6 +59,18 @@ def last(play: Play) -> None:
     play.send("last", "bye", signal_id="last")
 
 
+def answer_with_start(payload: object) -> partial[None]:
+    return partial(_answer_with_start, payload=payload)
+
+
+def _answer_with_start(play: Play, payload: object) -> None:
+    play.send_with_start("answer", payload, signal_id=f"answer {payload}")
+
+
+def answer_by_token(play: Play) -> None:
+    play.redeem("answer", "yes")
+
+
 def cancel(play: Play) -> None:
     try:
         client.cancel(play.execution_id, reason="asked to")
@@ -179,6 +191,21 @@ SCENARIOS = [
         workflow=programs.signals,
         args=(2,),
         acts=(start, last, work, answer(1), answer(2), work),
+        ends=(("completed", [1, 2, "bye"]),),
+        at_least=96,
+    ),
+    Scenario(
+        name="token, used twice",
+        workflow=programs.by_token,
+        acts=(start, work, answer_by_token, answer_by_token, work),
+        ends=(("completed", "yes"),),
+        at_least=80,
+    ),
+    Scenario(
+        name="signal with start, the first and the second",
+        workflow=programs.signals,
+        args=(2,),
+        acts=(answer_with_start(1), work, answer_with_start(2), last, work),
         ends=(("completed", [1, 2, "bye"]),),
         at_least=96,
     ),

@@ -142,6 +142,28 @@ def test_a_signal_is_one_statement_and_one_commit(count):
     assert (len(costs.statements), costs.commits, costs.waiting) == (1, 1, 1)
 
 
+def test_a_signal_with_start_is_two_statements_and_one_commit(count):
+    @workflow("budget.with_start")
+    def waits(ctx):
+        ctx.wait_for_signal("go")
+
+    costs = count(client.signal_with_start, waits.using(key="k").prepare(), "go", {"by": "ada"})
+    assert (len(costs.statements), costs.commits, costs.waiting) == (2, 1, 1)
+
+
+def test_a_token_is_used_for_two_reads_beside_the_signal(count):
+    tokens = []
+
+    @workflow("budget.token")
+    def asks(ctx):
+        tokens.append(ctx.signal_token("go", expires=60))
+        ctx.wait_for_signal("go")
+
+    worker.advance_one(asks.start().id, using="default")
+    costs = count(client.signal_by_token, tokens[0], "go", {"by": "ada"})
+    assert (len(costs.statements), costs.commits, costs.waiting) == (3, 1, 1)
+
+
 def test_an_idle_second_costs_four_statements_however_many_sleep(count):
     @workflow("budget.sleeper")
     def sleeper(ctx):

@@ -110,10 +110,11 @@ def test_arguments_reach_the_body(durable):
         lambda ctx: ctx.step("inner", no_op),
         lambda ctx: ctx.sleep(1),
         lambda ctx: ctx.wait_for_signal("go"),
+        lambda ctx: ctx.signal_token("go", expires=1),
         lambda ctx: ctx.note("hello"),
         lambda ctx: ctx.now(),
     ],
-    ids=["step", "sleep", "wait_for_signal", "note", "now"],
+    ids=["step", "sleep", "wait_for_signal", "signal_token", "note", "now"],
 )
 def test_durable_calls_inside_a_body_are_refused(durable, call):
     @workflow("flow")

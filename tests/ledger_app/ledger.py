@@ -53,6 +53,13 @@ class Ledger:
         """``signal`` returned and its transaction committed."""
         self.write("sent", execution_id, name=name, signal_id=signal_id)
 
+    # -- what the test asks ------------------------------------------------------------------------
+
+    def token(self, execution_id: UUID | None) -> str | None:
+        """The signal token that an execution has shown, if it came so far."""
+        shown = (line for line in self.lines("seen") if line["execution"] == str(execution_id))
+        return next((line["value"].split("'")[1] for line in shown if line["name"] == "token"), None)
+
     # -- what the checker asks ---------------------------------------------------------------------
 
     def interruptions(self) -> Counter[str | None]:

@@ -202,6 +202,14 @@ def signals(ctx: Context, count: int) -> list[Any]:
     return [*answers, ctx.wait_for_signal("last")]
 
 
+@workflow("ledger.by_token")
+def by_token(ctx: Context) -> Any:
+    """The ledger is where the token is mailed to; its address must be the same in every replay."""
+    seen(ctx, "token", ctx.signal_token("answer", expires=600))
+    answer = seen(ctx, "answer", ctx.wait_for_signal("answer"))
+    return ctx.step(append, answer)
+
+
 @workflow("ledger.cleanup")
 def cleanup(ctx: Context, seconds: float) -> str:
     ctx.step(append)
@@ -321,6 +329,11 @@ def branches(ctx: Context, seconds: float) -> dict[str, Any]:
 
     each = {"sleeping": sleeping, "signalled": signalled, "retried": lambda ctx: ctx.step(fail_first, 1)}
     return ctx.parallel({**each, "nested": nested})
+
+
+@workflow("ledger.two_branches")
+def two_branches(ctx: Context) -> list[Any]:
+    return ctx.gather(lambda ctx: ctx.wait_for_signal("answer"), lambda ctx: ctx.step(append))
 
 
 @workflow("ledger.called_off")

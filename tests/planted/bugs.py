@@ -275,6 +275,27 @@ BUGS = (
         ("tests/engine/test_advance.py::test_a_pass_that_dies_is_taken_up_where_it_was",),
     ),
     Bug(
+        "token-that-is-good-for-two",
+        (Edit("django_durable/client.py", "text, signal_id=address.signal_id, using", "text, signal_id=None, using"),),
+        (f"{_ORDERS}[token x token]", "tests/client/test_tokens.py"),
+    ),
+    Bug(
+        "token-of-any-signal",
+        (Edit(f"{ENGINE}/tokens.py", "kind=Kind.TOKEN, target=signal)", "kind=Kind.TOKEN)"),),
+        ("tests/client/test_tokens.py::test_a_token_is_good_for_the_signal_it_was_issued_for",),
+    ),
+    Bug(
+        "start-committed-before-its-signal",
+        (
+            Edit(
+                "django_durable/client.py",
+                "    with transaction.atomic(using=using):\n        exec",
+                "    if True:\n        exec",
+            ),
+        ),
+        (f"{_ORDERS}[signal with start x worker]",),
+    ),
+    Bug(
         "heartbeat-never-tells-of-a-lost-lease",
         (Edit(f"{ENGINE}/heartbeat.py", "claim.lost = True", "claim.lost = False"),),
         (f"{_LEASES}::test_the_heartbeat_notices_a_lost_lease",),

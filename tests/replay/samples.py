@@ -127,6 +127,38 @@ def rolled_back(ctx: Context) -> str:
     return ctx.step("train", echo, "train", compensate=undo)
 
 
+@workflow("samples.token")
+def token(ctx: Context) -> Any:
+    ctx.step("mail", echo, len(ctx.signal_token("approved", expires=timedelta(days=1))))
+    return ctx.wait_for_signal("approved", timeout=timedelta(days=1))
+
+
+@workflow("samples.branches")
+def branches(ctx: Context, way: str) -> Any:
+    """A chosen branch with branches of its own, of which one fails, is undone and settled; names and random numbers."""
+
+    def left(ctx: Context) -> Any:
+        def slow(ctx: Context) -> Any:
+            ctx.sleep(timedelta(hours=1))
+            return ctx.step(echo, ctx.random().randrange(10**9))
+
+        def failing(ctx: Context) -> None:
+            ctx.step("car", echo, "car", compensate=undo)
+            ctx.rollback()
+            ctx.step(decline)
+
+        ended = ctx.parallel("both", {"slow": slow, "failing": failing}, settle=True)
+        return {name: each.value if each.is_ok else str(each.error) for name, each in ended.items()}
+
+    def right(ctx: Context) -> Any:
+        return ctx.map(lambda ctx, item: ctx.step(echo, [item, ctx.uuid4()]), ["a", "b"])
+
+    ctx.note("before")
+    chosen = ctx.switch("way", way, {"left": left, "right": right})
+    answers = ctx.gather(lambda ctx: ctx.wait_for_signal("approved"), lambda ctx: ctx.step(echo, 1))
+    return [chosen, answers]
+
+
 @workflow("samples.open")
 def open_(ctx: Context) -> None:
     ctx.step(echo, 1)

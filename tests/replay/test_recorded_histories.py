@@ -58,9 +58,25 @@ def _saga(durable: DurableKit) -> Any:
     return execution
 
 
-def _started(workflow: Any) -> Any:
+def _branches(durable: DurableKit) -> Any:
+    execution = samples.branches.start("left")
+    durable.run_until_idle()
+    durable.signal(execution, "approved", {"by": "ada"})
+    durable.advance(timedelta(hours=2))
+    durable.run_until_idle()
+    return execution
+
+
+def _token(durable: DurableKit) -> Any:
+    execution = samples.token.start()
+    durable.run_until_idle()
+    durable.signal(execution, "approved", {"by": "ada"})
+    return execution
+
+
+def _started(workflow: Any, *args: Any) -> Any:
     def play(durable: DurableKit) -> Any:
-        execution = workflow.start()
+        execution = workflow.start(*args)
         durable.run_until_idle()
         return execution
 
@@ -75,6 +91,9 @@ STORIES = {
     "fails": _started(samples.fails),
     "cancelled": _cancelled,
     "deadline": _deadline,
+    "token": _token,
+    "branches": _branches,
+    "branches_open": _started(samples.branches, "right"),
     "open": _started(samples.open_),
     "saga": _saga,
     "rolled_back": _started(samples.rolled_back),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import reveal_type
 
-from django_durable import Context, SignalType, current_step, step, workflow
+from django_durable import Context, SignalType, client, current_step, step, workflow
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,7 @@ class Approval:
 
 
 approved = SignalType("typing.approved", payload=Approval)
+checked = SignalType("typing.checked", payload=Approval, validator=lambda approval: bool(approval.by))
 
 
 def plain(order_id: int, *, fast: bool = False) -> str:
@@ -63,6 +64,8 @@ def fulfil(ctx: Context, order_id: int, note: str = "") -> dict[str, int]:
     reveal_type(ctx.wait_for_signal(approved))  # R: authoring.Approval | None
     reveal_type(ctx.wait_for_signal(approved, default=7))  # R: authoring.Approval | int
     reveal_type(ctx.wait_for_signal("typing.approved"))  # R: Any
+    reveal_type(ctx.wait_for_signal(checked))  # R: authoring.Approval | None
+    reveal_type(ctx.signal_token(approved, expires=timedelta(days=3)))  # R: str
     reveal_type(ctx.uuid4())  # R: uuid.UUID
     reveal_type(current_step().idempotency_key)  # R: str
     reveal_type(ctx.step(plain, order_id, compensate=undo))  # R: str
@@ -79,6 +82,8 @@ def fulfil(ctx: Context, order_id: int, note: str = "") -> dict[str, int]:
     ctx.step(7)  # E: call-overload
     ctx.wait_for_signal(approved, timeout="3 days")  # E: call-overload
     ctx.sleep("five minutes")  # E: arg-type
+    ctx.signal_token(approved)  # E: call-arg
+    ctx.signal_token(approved, expires="3 days")  # E: arg-type
     return {"order": order_id}
 
 
@@ -95,6 +100,22 @@ fulfil.using(nothing=1)  # E: call-arg
 bare("seven")  # E: arg-type
 step(retry=3)(plain)  # E: call-overload
 SignalType("typing.odd", payload=Approval("me"))  # E: arg-type
+SignalType("typing.odd", payload=Approval, validator=plain)  # E: arg-type
+
+prepared = fulfil.using(key="k").prepare(7, note="x")
+fulfil.using(key="k").prepare("seven")  # E: arg-type
+fulfil.using(key="k").prepare()  # E: call-arg
+execution, was_started = client.signal_with_start(prepared, approved, Approval("me"))
+reveal_type(execution)  # R: django_durable.models.execution.Execution
+reveal_type(was_started)  # R: bool
+reveal_type(client.signal_with_start(prepared, "typing.approved", {"by": "me"}, signal_id="7")[1])  # R: bool
+client.signal_with_start(prepared, approved, {"by": "me"})  # E: misc
+client.signal_with_start(fulfil.using(key="k"), approved, Approval("me"))  # E: arg-type
+reveal_type(client.signal_by_token("token", approved, Approval("me")))  # R: uuid.UUID
+client.signal_by_token("token", approved, "me")  # E: misc
+reveal_type(client.signal("id", "typing.approved", {"by": "me"}))  # R: bool
+client.signal("id", approved, Approval("me"), signal_id="7")
+client.signal("id", approved, "me")  # E: misc
 
 
 def called_as_a_test_does(ctx: Context) -> None:

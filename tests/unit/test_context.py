@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
+from django.core.validators import EmailValidator
 
 from django_durable import Context, SignalType, StepInfo, current_step
 from django_durable.context import running_step
-from django_durable.exceptions import InvalidOptionError, NotInWorkflowError
+from django_durable.exceptions import ConfigurationError, InvalidOptionError, NotInWorkflowError, SignalRefusedError
 
 
 class Recorder:
@@ -101,6 +102,13 @@ def test_odd_step_ids_are_refused(ctx, runtime, step_id):
         partial(Context.wait_for_signal, signal="a", timeout=-1),
         partial(Context.wait_for_signal, signal="a", timeout=True),
         partial(Context.wait_for_signal, signal="a", timeout="5"),
+        partial(Context.signal_token, signal="a b", expires=60),
+        partial(Context.signal_token, signal=3, expires=60),
+        partial(Context.signal_token, signal="a", expires=0),
+        partial(Context.signal_token, signal="a", expires=timedelta(0)),
+        partial(Context.signal_token, signal="a", expires=-1),
+        partial(Context.signal_token, signal="a", expires=None),
+        partial(Context.signal_token, signal="a", expires=float("inf")),
         partial(Context.note, text=3),
         partial(Context.note, text="x" * 2001),
         partial(Context.progress, current=-1),
@@ -120,16 +128,19 @@ def test_durations_arrive_as_seconds_and_times_in_utc(ctx, runtime):
     ctx.sleep(timedelta(minutes=2))
     ctx.wait_for_signal("go", timeout=timedelta(hours=1), default="late")
     ctx.sleep_until(datetime.fromisoformat("2030-01-01T02:00+02:00"))
+    ctx.signal_token("go", expires=timedelta(days=1))
     assert runtime.calls == [
         ("sleep", 120.0),
         ("wait_for_signal", "go", 3600.0, "late"),
         ("sleep_until", datetime(2030, 1, 1, tzinfo=UTC)),
+        ("signal_token", "go", 86400.0),
     ]
 
 
 def test_a_signal_type_is_its_name(ctx, runtime):
     ctx.wait_for_signal(SignalType("go"))
-    assert runtime.calls == [("wait_for_signal", "go", None, None)]
+    ctx.signal_token(SignalType("go"), expires=60)
+    assert runtime.calls == [("wait_for_signal", "go", None, None), ("signal_token", "go", 60.0)]
 
 
 def test_a_signal_type_refuses_another_payload():
@@ -141,6 +152,55 @@ def test_a_signal_type_refuses_another_payload():
 
 def test_a_signal_type_without_a_class_takes_anything():
     SignalType("go").check({"by": "ada"})
+
+
+@pytest.mark.parametrize(
+    ("name", "validator", "reason"),
+    [
+        ("checked.false", lambda payload: False, ""),
+        ("checked.value_error", lambda payload: int(payload), "invalid literal for int() with base 10: 'tea'"),
+        ("checked.django", EmailValidator(), "Enter a valid email address."),
+    ],
+)
+def test_a_validator_refuses_by_false_or_by_an_error_about_the_value(name, validator, reason):
+    with pytest.raises(SignalRefusedError) as refused:
+        SignalType(name, validator=validator).check("tea")
+    assert (refused.value.signal, refused.value.reason) == (name, reason)
+
+
+@pytest.mark.parametrize("verdict", [True, None])
+def test_a_validator_accepts_by_true_or_by_saying_nothing(verdict):
+    SignalType(f"checked.{verdict}", validator=lambda payload: verdict).check("tea")
+
+
+@pytest.mark.parametrize("verdict", ["", "no", 0, 1, []], ids=repr)
+def test_a_verdict_that_is_no_boolean_is_neither(verdict):
+    kind = SignalType("checked.odd", validator=lambda payload: verdict)
+    with pytest.raises(ConfigurationError, match="return True or False"):
+        kind.check("tea")
+
+
+def test_a_bug_in_a_validator_is_not_taken_for_a_refusal():
+    with pytest.raises(ZeroDivisionError):
+        SignalType("checked.broken", validator=lambda payload: 1 / 0).check("tea")
+
+
+def test_a_validator_is_a_function():
+    with pytest.raises(InvalidOptionError, match="function of the payload"):
+        SignalType("checked.number", validator=5)
+
+
+def test_one_signal_has_one_validator():
+    SignalType("checked.twice", validator=EmailValidator())
+    with pytest.raises(ConfigurationError, match=r"two validators.*Define it once"):
+        SignalType("checked.twice", validator=EmailValidator())
+
+
+def test_a_module_may_be_imported_again():
+    for _ in range(2):
+        again = SignalType("checked.again", validator=lambda payload: payload != "tea")
+    with pytest.raises(SignalRefusedError):
+        again.check("tea")
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a\n", None], ids=repr)
