@@ -144,6 +144,7 @@ def _wait(matcher: Matcher, running: Mapping[str, _Running]) -> None:
             until=min(times) if times else None,
             status=first.status if all(park.status == first.status for park in parks) else Status.WAITING,
             waiting_for="; ".join(dict.fromkeys(park.waiting_for for park in parks))[:255],
+            wake_seq=min(park.wake_seq for park in parks),
         )
     )
 

@@ -166,10 +166,14 @@ class Journal:
         return True
 
 
-def fence(claim: Claim, **changes: Any) -> bool:
-    """Lock the timer row until the transaction ends, if the lease holds and no news has come."""
+def fence(claim: Claim, *, seen: int | None = None, **changes: Any) -> bool:
+    """Lock the timer row until the transaction ends, if the lease holds and no news has come.
+
+    seen: the news that are known; default the claim's.
+    """
+    known = claim.wake_seq if seen is None else seen
     timers = Timer.objects.using(claim.using).held_by(claim.execution_id, claim.token)
-    return bool(timers.filter(wake_seq=claim.wake_seq).update(**(changes or {"wake_seq": claim.wake_seq})))
+    return bool(timers.filter(wake_seq=known).update(**(changes or {"wake_seq": known})))
 
 
 def update_checkpoint(claim: Claim, checkpoint: Checkpoint) -> None:

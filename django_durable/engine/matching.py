@@ -247,7 +247,7 @@ class Matcher:
             park["status"] = Status.COMPENSATING
         elif self.shared.deadline_at is not None and self.interrupted is None:
             until = min(until, self.shared.deadline_at) if until else self.shared.deadline_at
-        return self.leave(Park(opens=((checkpoint, call.is_new),), until=until, **park))
+        return self.leave(Park(opens=((checkpoint, call.is_new),), until=until, wake_seq=self.claim.wake_seq, **park))
 
     def leave(self, why: Leaving) -> Leave:
         self.shared.leaving = Leave(why)

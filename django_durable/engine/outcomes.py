@@ -16,12 +16,14 @@ class Park:
     """Wait for a time, for news, or for both.
 
     opens: what is recorded with it: open checkpoints, and whether each is new. until None: only news can end it.
+    wake_seq: the news that were known when it was decided to wait; another branch may have learnt of more since.
     """
 
     opens: tuple[tuple[Checkpoint, bool], ...]
     status: Status
     until: datetime | None
     waiting_for: str
+    wake_seq: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ STUCK_RETRY_SECONDS = 60.0  # how often a deploy of matching code is looked for
 
 
 def park(claim: Claim, execution: Execution, park: Park) -> bool:
-    """Wait, unless news has come since ``wake_seq`` was read: then nothing is written and False comes back.
+    """Wait, unless news has come since it was decided to: then nothing is written and False comes back.
 
     This compare-and-set is what makes a lost wake-up impossible on every database and isolation level.
     Raises LeaseLostError if the lease is gone.
@@ -49,6 +49,7 @@ def park(claim: Claim, execution: Execution, park: Park) -> bool:
     with transaction.atomic(using=claim.using):
         if not fence(
             claim,
+            seen=park.wake_seq,
             token=None,
             holder="",
             due_at=park.until,

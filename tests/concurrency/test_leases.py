@@ -61,7 +61,13 @@ def _record_in_transaction(claim: Claim, execution: Execution) -> None:
 
 
 def _park(claim: Claim, execution: Execution) -> None:
-    park = Park(opens=((_open_checkpoint(claim), True),), status=Status.WAITING, until=None, waiting_for="signal x")
+    park = Park(
+        opens=((_open_checkpoint(claim), True),),
+        status=Status.WAITING,
+        until=None,
+        waiting_for="signal x",
+        wake_seq=claim.wake_seq,
+    )
     if not transitions.park(claim, execution, park):
         _journal(claim).renew()  # what the pass does with a park that was refused
 

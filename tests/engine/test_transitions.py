@@ -55,6 +55,7 @@ def a_park(claim, **values):
         "status": Status.SLEEPING,
         "until": now + timedelta(hours=1),
         "waiting_for": "timer",
+        "wake_seq": claim.wake_seq,
     }
     return Park(**given | values)
 

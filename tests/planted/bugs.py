@@ -82,8 +82,8 @@ BUGS = (
         (
             Edit(
                 f"{ENGINE}/journal.py",
-                "    return bool(timers.filter(wake_seq=claim.wake_seq).update(",
-                "    if not timers.filter(wake_seq=claim.wake_seq).exists():\n"
+                "    return bool(timers.filter(wake_seq=known).update(",
+                "    if not timers.filter(wake_seq=known).exists():\n"
                 "        return False\n"
                 "    return bool(timers.update(",
             ),
@@ -96,7 +96,7 @@ BUGS = (
         (
             Edit(
                 f"{ENGINE}/journal.py",
-                "timers.filter(wake_seq=claim.wake_seq).update(",
+                "timers.filter(wake_seq=known).update(",
                 "timers.update(",
             ),
         ),
@@ -326,6 +326,11 @@ BUGS = (
             f"{_ORDERS}[claim x lease expiry]",
             _LEASES,
         ),
+    ),
+    Bug(
+        "part-parks-on-news-that-it-has-not-seen",
+        (Edit(f"{ENGINE}/transitions.py", "            seen=park.wake_seq,\n", ""),),
+        (f"{_ORDERS}[park branches x signal]",),
     ),
     Bug(
         "compensation-in-forward-order",
