@@ -5,10 +5,12 @@ reaches a model, so it is safe to import before the apps are ready.
 """
 
 from django_durable.codec import register as register_type
-from django_durable.context import Case, Context, Settled, SignalType, StepInfo, current_step
+from django_durable.context import Case, Child, Context, Settled, SignalType, StepInfo, current_step
 from django_durable.definitions import registry, step, workflow
 from django_durable.exceptions import (
     Cancelled,
+    ChildFailed,
+    ChildNotEndedError,
     CodecError,
     ConfigurationError,
     DeadlineExceeded,
@@ -46,6 +48,9 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "Cancelled",
     "Case",
+    "Child",
+    "ChildFailed",
+    "ChildNotEndedError",
     "CodecError",
     "ConfigurationError",
     "Context",

@@ -13,7 +13,7 @@ from django.utils.module_loading import import_string
 
 from django_durable import beat, conf
 from django_durable.definitions import registry
-from django_durable.engine.worker import known_queues
+from django_durable.engine.queues import known_queues
 from django_durable.exceptions import ConfigurationError
 from django_durable.models import Execution, Timer
 

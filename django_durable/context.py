@@ -111,6 +111,13 @@ def check_signal(signal: SignalType[Any] | str, payload: object) -> str:
 
 
 Compensate = Callable[[R], Any]
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Startable(Protocol[P, R_co]):
+    """A workflow, or one with options, seen from here without importing definitions."""
+
+    def start_and_wait(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +141,14 @@ class Settled:
         return self.error is None
 
 
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A child that was started. id: of its execution. name: of the checkpoint that started it."""
+
+    id: uuid.UUID
+    name: str
+
+
 class Runtime(Protocol):
     """What the engine must offer; ``engine.replay.Replay`` does."""
 
@@ -151,6 +166,10 @@ class Runtime(Protocol):
         """Run a step body or hand out its recorded outcome; step_id None: the body's own name."""
 
     def rollback(self) -> None: ...
+    def start_child(
+        self, step_id: str | None, workflow: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Child: ...
+    def wait_for_execution(self, child: Child, timeout_seconds: float | None) -> Any: ...
     def switch(self, part: str, value: Any, cases: Sequence[Case], default: Callable[[Context], Any] | None) -> Any: ...
     def parallel(
         self, part: str, each: Mapping[str, Callable[[Context], Any]], settle: bool, limit: int | None
@@ -328,6 +347,41 @@ class Context:
         _check_branches("map", [], [fn])
         named = {str(number): partial(_call_with, fn, item) for number, item in enumerate(items)}
         return list(self._runtime.parallel(part, named, False, concurrency).values())
+
+    @overload
+    def start_child(self, workflow: Startable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Child: ...
+    @overload
+    def start_child(self, step_id: str, workflow: Startable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Child: ...
+    def start_child(self, first: Any, /, *args: Any, **kwargs: Any) -> Child:
+        """Start another workflow as a child, in one transaction with the record of it; do not wait for it.
+
+        workflow: a workflow, or one with options: ``ship.using(on_parent_close="abandon", key=...)``. A child that is
+        still open when this execution ends is cancelled, unless ``on_parent_close`` says otherwise.
+        Raises TypeError, CodecError, InvalidOptionError; ExecutionConflict for a key that is taken.
+        """
+        if not isinstance(first, str):
+            return self._runtime.start_child(None, first, args, kwargs)
+        if not args:
+            raise InvalidOptionError(f"ctx.start_child({first!r}): the second argument is the workflow to start.")
+        return self._runtime.start_child(check_step_id(first), args[0], args[1:], kwargs)
+
+    def wait_for_execution(self, child: Child, *, timeout: timedelta | float | None = None) -> Any:
+        """The result of a child of ``start_child``, once it has ended.
+
+        Raises ChildFailed if it ended in another way, ChildNotEndedError when ``timeout`` has passed; it goes on then.
+        """
+        if not isinstance(child, Child):
+            raise InvalidOptionError(f"ctx.wait_for_execution({child!r}): give what ctx.start_child returned.")
+        seconds = None if timeout is None else to_seconds(timeout, "timeout")
+        return self._runtime.wait_for_execution(child, seconds)
+
+    @overload
+    def call(self, workflow: Startable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    def call(self, step_id: str, workflow: Startable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def call(self, first: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """``start_child`` and ``wait_for_execution`` in one: the child's result."""
+        return self.wait_for_execution(self.start_child(first, *args, **kwargs))
 
     def sleep(self, duration: timedelta | float) -> None:
         """Wait durably; duration: a timedelta or seconds, >= 0. The worker is free meanwhile; never ends early."""

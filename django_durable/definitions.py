@@ -50,6 +50,7 @@ class StartOptions:
     timeout_seconds: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     using: str | None = None
+    on_parent_close: str = "cancel"
 
 
 NO_OPTIONS = StartOptions()
@@ -138,6 +139,7 @@ class WorkflowDefinition(Named, Generic[P, R]):
         timeout: timedelta | float | None = None,
         labels: Mapping[str, str] | None = None,
         using: str | None = None,
+        on_parent_close: Literal["cancel", "abandon", "wait"] = "cancel",
     ) -> BoundWorkflow[P, R]:
         """This workflow with options; nothing is written yet.
 
@@ -145,7 +147,10 @@ class WorkflowDefinition(Named, Generic[P, R]):
         subject: a saved model instance that it is about. queue, priority: where and how early it runs.
         delay or at: not before. timeout: deadline of the whole execution, from the start.
         labels: short searchable text by name. using: database alias, default ``DURABLE["DATABASE"]``.
+        on_parent_close: of a child that is still open then: it is cancelled, goes on, or is waited for.
         """
+        if on_parent_close not in ("cancel", "abandon", "wait"):
+            raise InvalidOptionError(f"on_parent_close={on_parent_close!r}: give 'cancel', 'abandon' or 'wait'.")
         if delay is not None and at is not None:
             raise InvalidOptionError("Give delay= or at=, not both.")
         return BoundWorkflow(
@@ -160,6 +165,7 @@ class WorkflowDefinition(Named, Generic[P, R]):
                 timeout_seconds=_check_timeout(timeout),
                 labels=_check_labels({} if labels is None else labels),
                 using=using,
+                on_parent_close=on_parent_close,
             ),
         )
 

@@ -25,9 +25,11 @@
     │   ├── ExecutionTerminatedError
     │   └── ExecutionTimedOutError
     ├── OperationError                        caught inside workflows
-    │   └── StepFailed
-    │       ├── StepTimedOut
-    │       └── StepInterrupted
+    │   ├── StepFailed
+    │   │   ├── StepTimedOut
+    │   │   └── StepInterrupted
+    │   ├── ChildFailed
+    │   └── ChildNotEndedError
     ├── NonRetryable, RetryAfter              raised by step bodies to steer the retry policy
     ├── NondeterminismError                   the code no longer matches the history
     ├── SwallowedControlFlowError             user code caught what it must let pass
@@ -283,6 +285,38 @@ class StepInterrupted(StepFailed):
 
     Nobody can know whether it took effect; it is not started again.
     """
+
+
+class ChildFailed(OperationError):
+    """A child ended without a result: it failed, was cancelled or terminated, or its row is gone.
+
+    status: how it ended, "deleted" for one without a row. type_name, message, traceback_text: of its error.
+    """
+
+    def __init__(
+        self, execution_id: object, status: str, type_name: str = "", message: str = "", traceback_text: str = ""
+    ) -> None:
+        super().__init__(execution_id, status, type_name, message, traceback_text)
+        self.execution_id = execution_id
+        self.status = status
+        self.type_name = type_name
+        self.message = message
+        self.traceback_text = traceback_text
+
+    def __str__(self) -> str:
+        cause = ": ".join(part for part in (self.type_name, self.message) if part)
+        return f"Child {self.execution_id} ended as {self.status}" + (f": {cause}" if cause else "")
+
+
+class ChildNotEndedError(OperationError):
+    """A child was still open when ``wait_for_execution(timeout=)`` ran out; it goes on undisturbed."""
+
+    def __init__(self, execution_id: object) -> None:
+        super().__init__(execution_id)
+        self.execution_id = execution_id
+
+    def __str__(self) -> str:
+        return f"Child {self.execution_id} has not ended in time; it goes on."
 
 
 class NonRetryable(DurableError):

@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from django_durable import clock, signals
 from django_durable.conf import get_settings
 from django_durable.definitions import WorkflowDefinition, registry
-from django_durable.engine import compiled, endings, heartbeat, history, payloads, transitions
+from django_durable.engine import children, compiled, endings, heartbeat, history, payloads, transitions
 from django_durable.engine.claims import Claim
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import Journal
@@ -52,6 +52,7 @@ _COLUMNS = (  # in the order of the model's fields, which from_db expects
     "cancel_requested_at",
     "started_at",
     "deadline_at",
+    "parent_id",
 )
 
 
@@ -177,9 +178,9 @@ def _settle(replay: Replay, execution: Execution, outcome: Outcome) -> bool:
         case Park():
             return _park(replay, execution, outcome)
         case Returned() | Raised():
-            _finish(replay, execution, endings.of(outcome, replay.interrupted))
+            return _finish(replay, execution, endings.of(outcome, replay.interrupted))
         case Ended():
-            _finish(replay, execution, outcome)
+            return _finish(replay, execution, outcome)
         case HandBack():
             transitions.hand_back(claim, execution)
         case Mismatch(error):
@@ -204,8 +205,20 @@ def _park(replay: Replay, execution: Execution, park: Park) -> bool:
     return persist(claim.using, lambda: transitions.park(claim, execution, park), written=parked)
 
 
-def _finish(replay: Replay, execution: Execution, ending: Ended) -> None:
-    _close(replay.claim, execution, ending, compensated=replay.is_compensated, deferred=tuple(replay.journal.deferred))
+def _finish(replay: Replay, execution: Execution, ending: Ended) -> bool:
+    has_children = replay.shared.has_children
+    park = children.must_wait(replay) if has_children else None
+    if park is not None:
+        return _park(replay, execution, park)
+    _close(
+        replay.claim,
+        execution,
+        ending,
+        compensated=replay.is_compensated,
+        deferred=tuple(replay.journal.deferred),
+        has_children=has_children,
+    )
+    return True
 
 
 def _close(claim: Claim, execution: Execution, ending: Ended, **what: Any) -> None:

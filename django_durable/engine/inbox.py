@@ -33,29 +33,26 @@ def wait(matcher: Matcher, name: str, timeout_seconds: float | None, default: An
         matcher.settle(call, done, consuming=signal)
         return payload
 
-    until = _until(call.recorded.due_at if call.recorded else None, call, timeout_seconds)
-    if until is not None and until <= matcher.claim.now():
+    ends_at = until(call, timeout_seconds)
+    if ends_at is not None and ends_at <= matcher.claim.now():
         matcher.settle(
-            call, call.checkpoint(status=StepStatus.COMPLETED, due_at=until, finished_at=matcher.claim.now())
+            call, call.checkpoint(status=StepStatus.COMPLETED, due_at=ends_at, finished_at=matcher.claim.now())
         )
         return default
 
-    checkpoint = call.checkpoint(status=StepStatus.WAITING, due_at=until)
-    raise matcher.park(call, checkpoint, status=Status.WAITING, until=until, waiting_for=f"signal {name}")
+    checkpoint = call.checkpoint(status=StepStatus.WAITING, due_at=ends_at)
+    raise matcher.park(call, checkpoint, status=Status.WAITING, until=ends_at, waiting_for=f"signal {name}")
 
 
 def _oldest(inbox: list[PendingSignal], name: str) -> PendingSignal | None:
     return next((signal for signal in inbox if signal.name == name), None)
 
 
-def _until(recorded: datetime | None, call: Call, timeout_seconds: float | None) -> datetime | None:
-    """The recorded time-out counts once the wait is recorded, else it runs from this call."""
-    if not call.is_new:
-        return recorded
-    until: datetime | None = None
-    if timeout_seconds is not None:
-        until = call.entered_at + timedelta(seconds=timeout_seconds)
-    return until
+def until(call: Call, timeout_seconds: float | None) -> datetime | None:
+    """When a wait gives up: the recorded time-out counts once the wait is recorded, else it runs from this call."""
+    if call.recorded is not None:
+        return call.recorded.due_at
+    return None if timeout_seconds is None else call.entered_at + timedelta(seconds=timeout_seconds)
 
 
 def accept(execution_id: UUID, name: str, payload: str, *, signal_id: str | None, using: str) -> bool:

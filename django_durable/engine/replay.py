@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from django_durable.context import Case, Context
+from django_durable.context import Case, Child, Context
 from django_durable.definitions import WorkflowDefinition
-from django_durable.engine import branches, inbox, notes, sagas, steps, timers, tokens
+from django_durable.engine import branches, children, inbox, notes, sagas, steps, timers, tokens
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import Journal
 from django_durable.engine.logs import ExecutionLogger
@@ -94,6 +94,12 @@ class Replay(Matcher):
 
     def rollback(self) -> None:
         sagas.rollback(self)
+
+    def start_child(self, step_id: str | None, workflow: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Child:
+        return children.start(self, step_id, workflow, args, kwargs)
+
+    def wait_for_execution(self, child: Child, timeout_seconds: float | None) -> Any:
+        return children.wait(self, child, timeout_seconds)
 
     def switch(self, part: str, value: Any, cases: Sequence[Case], default: Callable[[Context], Any] | None) -> Any:
         return branches.switch(self, part, value, cases, default)

@@ -48,6 +48,7 @@ class Shared:
         for checkpoint in history:
             self._histories[checkpoint.name.rpartition("/")[0]].append(checkpoint)
         self.compensates = True  # as the workflow says
+        self.has_children = any(checkpoint.kind == Kind.CHILD for checkpoint in history)
         self.has_ended = any(checkpoint.kind == Kind.ROLLBACK for checkpoint in self._histories[""])
         self.rewind()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -12,11 +13,36 @@ from django_durable.clock import DatabaseNow
 from django_durable.conf import get_settings
 from django_durable.definitions import PRIORITIES, StartOptions, WorkflowDefinition
 from django_durable.engine import compound, payloads
-from django_durable.engine.worker import known_queues
+from django_durable.engine.queues import known_queues
 from django_durable.exceptions import ExecutionConflict, InvalidOptionError
 from django_durable.models import Execution, Priority, Timer
 
 _PRIORITY = dict(zip(PRIORITIES, (Priority.HIGH, Priority.NORMAL, Priority.LOW), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class NewStart:
+    """An execution and its timer, checked and not yet written."""
+
+    execution: Execution
+    timer: Timer
+
+    def insert(self, *, using: str) -> bool:
+        """False: its key is taken, nothing was written. Transaction: the caller's, or its own."""
+        execution = self.execution
+        with compound.whole(using):
+            if not compound.insert_execution(execution, self.timer, using=using):
+                return False
+            if not self.timer.held:
+                dispatch.wake(execution.id, queue=execution.queue, using=using)
+            signals.send_on_commit(
+                signals.execution_started,
+                sender=Execution,
+                using=using,
+                execution_id=execution.id,
+                workflow=execution.workflow,
+            )
+        return True
 
 
 def start(
@@ -31,29 +57,29 @@ def start(
     statement on PostgreSQL, two elsewhere.
     """
     using = options.using or get_settings().database
+    new = prepare(definition, options, args, kwargs)
+    if not new.insert(using=using):
+        return _existing(new.execution, using), False
+    _defer_database_times(new.execution)
+    return new.execution, True
+
+
+def prepare(
+    definition: WorkflowDefinition[..., Any],
+    options: StartOptions,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> NewStart:
+    """Check everything that can be checked; nothing is written. Raises TypeError, CodecError, InvalidOptionError."""
     execution = _new_execution(definition, options, args, kwargs)
-    is_delayed = options.delay_seconds is not None or options.at is not None
     timer = Timer(
         execution_id=execution.id,
         queue=execution.queue,
         priority=_PRIORITY[options.priority or definition.priority],
         due_at=_due(options),
-        held=is_delayed,
+        held=options.delay_seconds is not None or options.at is not None,
     )
-    with compound.whole(using):
-        if not compound.insert_execution(execution, timer, using=using):
-            return _existing(execution, using), False
-        if not is_delayed:
-            dispatch.wake(execution.id, queue=execution.queue, using=using)
-        signals.send_on_commit(
-            signals.execution_started,
-            sender=Execution,
-            using=using,
-            execution_id=execution.id,
-            workflow=execution.workflow,
-        )
-    _defer_database_times(execution)
-    return execution, True
+    return NewStart(execution, timer)
 
 
 def _defer_database_times(execution: Execution) -> None:
@@ -69,7 +95,6 @@ def _new_execution(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Execution:
-    """Check everything that can be checked; nothing is written yet."""
     definition.check_arguments(args, kwargs)
     queue = options.queue or definition.queue
     if queue != definition.queue and queue not in known_queues():

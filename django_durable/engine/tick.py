@@ -10,7 +10,7 @@ from datetime import timedelta
 from django_durable import dispatch
 from django_durable.clock import DatabaseNow
 from django_durable.engine import claims, statements
-from django_durable.engine.worker import known_queues
+from django_durable.engine.queues import known_queues
 from django_durable.models import Priority, Timer
 
 MOST_AHEAD = 2000  # more than workers could begin in that time; the rest is the next tick's

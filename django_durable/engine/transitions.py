@@ -18,6 +18,7 @@ timer row first and writes nothing when that is not its to change.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -27,14 +28,14 @@ from django.db.models import Case, F, TextField, Value, When
 
 from django_durable import dispatch, signals
 from django_durable.clock import DatabaseNow
-from django_durable.engine import claims, compound
+from django_durable.engine import children, claims, compound
 from django_durable.engine.claims import Claim
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import fence, insert_checkpoint_of, update_checkpoint
 from django_durable.engine.outcomes import Ended, Park
 from django_durable.engine.refusals import not_open
-from django_durable.exceptions import LeaseLostError
-from django_durable.models import AuditEntry, Execution, Status, StuckReason, Timer
+from django_durable.exceptions import ExecutionClosedError, LeaseLostError
+from django_durable.models import AuditEntry, Execution, OnParentClose, Status, StuckReason, Timer
 
 KEPT_BY_CANCEL = (Status.STUCK, Status.COMPENSATING)
 STUCK_RETRY_SECONDS = 60.0  # how often a deploy of matching code is looked for
@@ -122,6 +123,7 @@ def close(
     *,
     compensated: bool = False,
     deferred: Sequence[Checkpoint] = (),
+    has_children: bool = False,
 ) -> None:
     """End the execution: its timer goes, its outcome stays. Raises LeaseLostError and writes nothing.
 
@@ -144,12 +146,23 @@ def close(
     # That a run completed is all in its row; an entry for each would be a tenth of what an execution writes.
     is_plain = status == Status.COMPLETED
     told = None if is_plain else _entry(execution.id, kind=status, before={"status": execution.status})
-    with transaction.atomic(using=claim.using) if deferred else compound.whole(claim.using):
+    is_plain_end = not (deferred or has_children or execution.parent_id)
+    with compound.whole(claim.using) if is_plain_end else transaction.atomic(using=claim.using):
+        children.wake_parent(execution.parent_id, using=claim.using)
         for checkpoint in deferred:
             insert_checkpoint_of(claim, checkpoint)
         if not compound.close_execution(execution, changes, told, token=claim.token, using=claim.using):
             raise LeaseLostError
+        if has_children:
+            _cancel_children(execution.id, using=claim.using)
         _tell(claim, execution, signals.execution_closed, status=status)
+
+
+def _cancel_children(execution_id: UUID, *, using: str) -> None:
+    """Ask the children that are to end with their parent; those that have ended meanwhile have."""
+    for child_id in children.left_open(execution_id, OnParentClose.CANCEL, using=using):
+        with suppress(ExecutionClosedError):
+            request_cancel(child_id, using=using, actor="", reason=f"its parent {execution_id} has ended")
 
 
 def stick(claim: Claim, execution: Execution, reason: StuckReason, *, error: str, error_type: str, detail: str) -> None:
@@ -225,9 +238,10 @@ def terminate(execution_id: UUID, *, using: str, actor: str, reason: str) -> Non
     Raises ExecutionNotFoundError, ExecutionClosedError.
     """
     with transaction.atomic(using=using):
+        executions = Execution.objects.using(using).filter(pk=execution_id)
+        children.wake_parent(executions.values_list("parent_id", flat=True).first(), using=using)
         if not Timer.objects.using(using).filter(pk=execution_id)._raw_delete(using=using):
             raise not_open(execution_id, using=using)
-        executions = Execution.objects.using(using).filter(pk=execution_id)
         before = executions.values("status", "workflow").get()
         now = DatabaseNow()
         executions.update(
@@ -238,6 +252,7 @@ def terminate(execution_id: UUID, *, using: str, actor: str, reason: str) -> Non
             finished_at=now,
             cancel_reason=Case(When(cancel_reason="", then=Value(reason, TextField())), default=F("cancel_reason")),
         )
+        _cancel_children(execution_id, using=using)
         audit(using, execution_id, kind=Status.TERMINATED, actor=actor, reason=reason, before=_plain(before))
         signals.send_on_commit(
             signals.execution_closed,

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from uuid import UUID
 
 from django.db import Error, connections
 
 from django_durable import clock, dispatch
-from django_durable.conf import get_settings
-from django_durable.definitions import registry
 from django_durable.engine import claims, shutdown, statements
 from django_durable.engine.advance import advance
 
@@ -74,9 +71,3 @@ def release_dead(*, using: str, is_starting: bool = False) -> None:
         logger.warning("Could not return the executions of dead processes; the tick will.", exc_info=True)
     finally:
         connections[using].close()
-
-
-def known_queues() -> list[str]:
-    """Every queue an execution may be on: those of the settings and of the registered workflows, sorted."""
-    named: Iterable[str] = (definition.queue for definition in registry)
-    return sorted({*get_settings().queues, *named})

@@ -1,7 +1,7 @@
 """The tables. One noun per file, its queryset beside it."""
 
 from django_durable.models.audit import AuditEntry
-from django_durable.models.execution import CLOSED, Execution, Priority, Status, StuckReason
+from django_durable.models.execution import CLOSED, Execution, OnParentClose, Priority, Status, StuckReason
 from django_durable.models.schedule import Schedule, ScheduleTick, TickOutcome
 from django_durable.models.signal import Signal
 from django_durable.models.step import SETTLED, Kind, Step, StepStatus
@@ -13,6 +13,7 @@ __all__ = [
     "AuditEntry",
     "Execution",
     "Kind",
+    "OnParentClose",
     "Priority",
     "Schedule",
     "ScheduleTick",

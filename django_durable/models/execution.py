@@ -58,6 +58,14 @@ class StuckReason(models.TextChoices):
     COMPENSATION = "compensation"
 
 
+class OnParentClose(models.TextChoices):
+    """What becomes of a child that is still open when its parent ends."""
+
+    CANCEL = "cancel"
+    ABANDON = "abandon"  # it goes on
+    WAIT = "wait"  # the parent ends after it
+
+
 class Priority(models.IntegerChoices):
     """Order among what is due on one queue; small is first, so that the index reads forward."""
 
@@ -123,6 +131,8 @@ class Execution(models.Model):
     parent = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="children", db_index=False
     )
+    on_parent_close = models.CharField(max_length=10, blank=True, choices=OnParentClose.choices)  # of a child
+    depth = models.PositiveSmallIntegerField(default=0)  # how many parents it has above it
 
     objects: ClassVar[models.Manager[Execution]] = ExecutionQuerySet.as_manager()
 

@@ -14,7 +14,7 @@ from django.test import override_settings
 
 from django_durable import client, clock
 from django_durable.conf import get_settings
-from django_durable.engine import bodies, snapshot, worker
+from django_durable.engine import bodies, queues, snapshot, worker
 from django_durable.models import Timer
 
 MOST_PASSES = 10_000
@@ -50,7 +50,7 @@ class DurableKit:
     def run_until_idle(self) -> int:
         """Advance everything that is due until nothing is. Returns how many passes that took."""
         passes = 0
-        while worked := sum(self._drain(queue) for queue in worker.known_queues()):
+        while worked := sum(self._drain(queue) for queue in queues.known_queues()):
             passes += worked
             if passes > MOST_PASSES:
                 raise NotIdleError(f"Still not idle after {passes} passes; is there a loop without a wait?")

@@ -7,7 +7,7 @@ import pytest
 from django.db import OperationalError
 
 from django_durable import client, dispatch, workflow
-from django_durable.engine import statements, worker
+from django_durable.engine import queues, statements, worker
 from tests.authoring import Deployed, no_op
 
 
@@ -96,7 +96,7 @@ def test_the_known_queues_are_those_of_settings_and_workflows(settings):
     def flow(ctx):
         pass
 
-    assert worker.known_queues() == ["default", "mail", "reports"]
+    assert queues.known_queues() == ["default", "mail", "reports"]
 
 
 def test_an_execution_that_fails_does_not_stop_the_others(durable):

@@ -16,7 +16,8 @@ from django.db import connections
 from django_durable.conf import get_settings
 from django_durable.engine import holders
 from django_durable.engine.embedded import EmbeddedWorker
-from django_durable.engine.worker import known_queues, release_dead
+from django_durable.engine.queues import known_queues
+from django_durable.engine.worker import release_dead
 
 
 class Command(BaseCommand):
