@@ -5,7 +5,7 @@ reaches a model, so it is safe to import before the apps are ready.
 """
 
 from django_durable.codec import register as register_type
-from django_durable.context import Case, Child, Context, Settled, SignalType, StepInfo, current_step
+from django_durable.context import Case, Child, Context, Settled
 from django_durable.definitions import registry, step, workflow
 from django_durable.exceptions import (
     Cancelled,
@@ -42,6 +42,8 @@ from django_durable.exceptions import (
     UsedTokenError,
 )
 from django_durable.retry import Retry
+from django_durable.running import StepInfo, current_step
+from django_durable.signal_types import SignalType
 
 __version__ = "0.1.0.dev0"
 

@@ -16,7 +16,6 @@ from django.views.decorators.debug import sensitive_variables
 
 from django_durable import clock
 from django_durable.conf import get_settings
-from django_durable.context import SignalType, check_signal, signal_name
 from django_durable.definitions import (
     NO_OPTIONS,
     PreparedStart,
@@ -41,6 +40,7 @@ from django_durable.exceptions import (
 )
 from django_durable.models import Execution, Status, StepStatus
 from django_durable.names import check_key, check_name
+from django_durable.signal_types import SignalType, check_signal, signal_name
 
 T = TypeVar("T")
 POLL_SECONDS = (0.02, 0.5)  # first and longest pause while waiting for a result

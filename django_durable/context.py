@@ -9,105 +9,21 @@ import operator
 import random
 import uuid
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from logging import Logger, LoggerAdapter
-from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
-from django.core.exceptions import ValidationError
-
-from django_durable import codec
 from django_durable.clock import to_instant, to_seconds
-from django_durable.exceptions import ConfigurationError, InvalidOptionError, NotInWorkflowError, SignalRefusedError
-from django_durable.names import Named, check_name, check_step_id
+from django_durable.exceptions import InvalidOptionError
+from django_durable.names import check_step_id
+from django_durable.signal_types import SignalType, signal_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 V = TypeVar("V")
-
-
-class SignalType(Named, Generic[T]):
-    """A named message into a workflow, with the class of its payload.
-
-    payload: a dataclass, an Enum or a pydantic model; None for plain JSON values. It is registered with the codec.
-    validator: a pure function of the payload that refuses it by returning False or raising ValueError or Django's
-    ValidationError. It runs at the call that sends, also where the signal is given by its name.
-    """
-
-    def __init__(
-        self, name: str, payload: type[T] | None = None, *, validator: Callable[[T], bool | None] | None = None
-    ) -> None:
-        self.name = check_name(name, "Signal name")
-        self.payload = payload
-        self.validator = validator
-        if payload is not None and payload not in _PLAIN_TYPES:
-            codec.register(payload)
-        if validator is not None:
-            _declare_validated(self)
-
-    def __repr__(self) -> str:
-        return f"SignalType({self.name!r})"
-
-    def check(self, payload: Any) -> None:
-        """Refuse a payload of another class, or one that the validator refuses, at the call."""
-        if self.payload is not None and not isinstance(payload, self.payload):
-            raise InvalidOptionError(
-                f"Signal {self.name!r} carries {self.payload.__qualname__}, not {type(payload).__qualname__}."
-            )
-        if self.validator is not None and not self._is_valid(self.validator, payload):
-            raise SignalRefusedError(self.name)
-
-    def _is_valid(self, validator: Callable[[T], bool | None], payload: Any) -> bool:
-        try:
-            verdict = validator(payload)
-        except ValidationError as error:
-            raise SignalRefusedError(self.name, " ".join(error.messages)) from error
-        except ValueError as error:
-            raise SignalRefusedError(self.name, str(error)) from error
-        if not (verdict is None or isinstance(verdict, bool)):
-            raise ConfigurationError(
-                f"The validator of signal {self.name!r} returned {type(verdict).__qualname__}: "
-                "let it return True or False, or nothing and raise ValueError."
-            )
-        return verdict is not False
-
-
-_PLAIN_TYPES: frozenset[type] = frozenset({str, int, float, bool, dict, list, tuple})
-_VALIDATED: dict[str, SignalType[Any]] = {}  # by name, so that no way of sending goes round a validator
-
-
-def _declare_validated(kind: SignalType[Any]) -> None:
-    if not callable(kind.validator):
-        raise InvalidOptionError(f"validator={kind.validator!r}: give a function of the payload.")
-    other = _VALIDATED.get(kind.name)
-    if other is not None and _place(other.validator) != _place(kind.validator):
-        raise ConfigurationError(
-            f"Signal {kind.name!r} has two validators, {_place(other.validator)} and {_place(kind.validator)}. "
-            "Define it once and import it, or rename one."
-        )
-    _VALIDATED[kind.name] = kind
-
-
-def _place(validator: object) -> str:
-    """Where it is defined; a module that is imported again defines the same."""
-    name = getattr(validator, "__qualname__", None)
-    return f"{validator.__module__}.{name}" if name else repr(validator)
-
-
-def signal_name(signal: SignalType[Any] | str) -> str:
-    return signal.name if isinstance(signal, SignalType) else check_name(signal, "Signal name")
-
-
-def check_signal(signal: SignalType[Any] | str, payload: object) -> str:
-    """The name of a signal, once its payload has passed every check that is declared for that name."""
-    name = signal_name(signal)
-    for kind in {signal, _VALIDATED.get(name)}:
-        if isinstance(kind, SignalType):
-            kind.check(payload)
-    return name
 
 
 Compensate = Callable[[R], Any]
@@ -474,28 +390,3 @@ def _check_branches(call: str, names: Sequence[str], branches: Sequence[object])
     for branch in branches:
         if not callable(branch):
             raise InvalidOptionError(f"ctx.{call}: {branch!r} is no branch; give a function of the branch's context.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepInfo:
-    """What a running step body may know about itself."""
-
-    execution_id: uuid.UUID
-    step_id: str
-    attempt: int  # from 1
-
-    @property
-    def idempotency_key(self) -> str:
-        """The same for every run of this step in this execution, and for no other; give it to the outside world."""
-        return str(uuid.uuid5(self.execution_id, self.step_id))
-
-
-running_step: ContextVar[StepInfo] = ContextVar("django_durable_step")
-
-
-def current_step() -> StepInfo:
-    """The step whose body is running. Raises NotInWorkflowError elsewhere."""
-    try:
-        return running_step.get()
-    except LookupError:
-        raise NotInWorkflowError("current_step() works only while a step's body runs inside a workflow.") from None

@@ -1,13 +1,9 @@
-"""@workflow and @step: frozen definitions, and the registry that finds them by stable name.
-
-A stored name is looked up here and nowhere else: nothing is ever imported because a row or a message says so.
-"""
+"""@workflow and @step: frozen definitions of what runs, and of how it is started."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
@@ -16,9 +12,10 @@ from uuid import UUID
 from django_durable import codec
 from django_durable.clock import to_instant, to_seconds
 from django_durable.context import Context
-from django_durable.describe import Shape, WorkflowInfo
-from django_durable.exceptions import ConfigurationError, InvalidOptionError, UnknownWorkflowError
+from django_durable.describe import Shape
+from django_durable.exceptions import ConfigurationError, InvalidOptionError
 from django_durable.names import Named, check_key, check_name, check_step_id
+from django_durable.registry import Registry, place_of
 from django_durable.retry import NO_RETRY, Retry
 
 P = ParamSpec("P")
@@ -223,53 +220,7 @@ class StepDefinition(Named, Generic[P, R]):
         return self.fn(*args, **kwargs)
 
 
-class Registry:
-    """Workflows by name and version."""
-
-    def __init__(self) -> None:
-        self._versions: dict[str, dict[int, WorkflowDefinition[..., Any]]] = {}
-
-    def add(self, definition: WorkflowDefinition[..., Any]) -> None:
-        versions = self._versions.setdefault(definition.name, {})
-        other = versions.get(definition.version)
-        if other is not None and _place(other.fn) != _place(definition.fn):
-            raise ConfigurationError(
-                f"Workflow {definition.name!r} version {definition.version} is defined twice: in "
-                f"{_place(other.fn)} and in {_place(definition.fn)}. Rename one, or raise its version=."
-            )
-        versions[definition.version] = definition
-
-    def find(self, name: str, version: int | None = None) -> WorkflowDefinition[..., Any]:
-        """The newest version, or exactly the one asked for. Raises UnknownWorkflowError."""
-        versions = self._versions.get(name, {})
-        if version is None and versions:
-            return versions[max(versions)]
-        if version is None or version not in versions:
-            raise UnknownWorkflowError(name, version)
-        return versions[version]
-
-    def knows(self, name: str, version: int) -> bool:
-        return version in self._versions.get(name, {})
-
-    def workflows(self) -> list[WorkflowInfo]:
-        """What is registered, by name and version: for lists, forms and other people's code."""
-        return sorted(map(WorkflowInfo.of, self), key=lambda info: (info.name, info.version))
-
-    def __iter__(self) -> Iterator[WorkflowDefinition[..., Any]]:
-        for versions in self._versions.values():
-            yield from versions.values()
-
-    @contextmanager
-    def isolated(self) -> Iterator[None]:
-        """Forget on exit what is registered inside; for tests."""
-        before = {name: dict(versions) for name, versions in self._versions.items()}
-        try:
-            yield
-        finally:
-            self._versions = before
-
-
-registry = Registry()
+registry: Registry[WorkflowDefinition[..., Any]] = Registry()
 
 
 def workflow(
@@ -368,10 +319,10 @@ def define_step(fn: Callable[..., Any], *, name: str | None = None, timeout: Any
 
 def _signature_without_context(fn: Callable[..., Any]) -> inspect.Signature:
     if inspect.iscoroutinefunction(fn) or inspect.isgeneratorfunction(fn):
-        raise ConfigurationError(f"Workflow {_place(fn)} must be a plain function; steps may be async.")
+        raise ConfigurationError(f"Workflow {place_of(fn)} must be a plain function; steps may be async.")
     parameters = list(inspect.signature(fn).parameters.values())
     if not parameters or parameters[0].kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
-        raise ConfigurationError(f"Workflow {_place(fn)} must take the context as its first argument.")
+        raise ConfigurationError(f"Workflow {place_of(fn)} must take the context as its first argument.")
     return inspect.Signature(parameters[1:])
 
 
@@ -384,10 +335,6 @@ def _arity(signature: inspect.Signature) -> range:
         return range(0)
     most = sum(parameter.kind in positional for parameter in parameters)
     return range(sum(parameter.kind in positional for parameter in required), most + 1)
-
-
-def _place(fn: Callable[..., Any]) -> str:
-    return f"{fn.__module__}.{fn.__qualname__}"
 
 
 def _check_priority(priority: object) -> PriorityName:

@@ -1,4 +1,4 @@
-"""Every error of the library. Imports nothing of ours.
+"""Every error of the library, and with ``control_flow`` what is raised that is none.
 
 ::
 
@@ -44,6 +44,11 @@
 from __future__ import annotations
 
 from django.core.exceptions import ImproperlyConfigured
+
+from django_durable.control_flow import Cancelled as Cancelled
+from django_durable.control_flow import ControlFlow as ControlFlow
+from django_durable.control_flow import DeadlineExceeded as DeadlineExceeded
+from django_durable.control_flow import Suspend as Suspend
 
 
 class DurableError(Exception):
@@ -387,25 +392,3 @@ class SwallowedControlFlowError(DurableError):
 
 class LeaseLostError(DurableError):
     """Another worker holds the execution, or it has ended; this pass writes nothing more."""
-
-
-class ControlFlow(BaseException):
-    """Leaves a workflow function without being an error; derives from BaseException on purpose.
-
-    Users write ``except Exception``; that must not stop a suspension.
-    """
-
-
-class Suspend(ControlFlow):
-    """The workflow waits; its worker is free."""
-
-
-class Cancelled(ControlFlow):
-    """The execution is being cancelled. Clean up in ``except Cancelled`` and raise it again.
-
-    Not in ``finally``: ordinary code there runs at every suspension too.
-    """
-
-
-class DeadlineExceeded(Cancelled):
-    """The execution passed its deadline; the same rules as for ``Cancelled``."""

@@ -15,7 +15,19 @@ from uuid import UUID
 
 from django_durable.clock import DatabaseNow
 from django_durable.engine import holders, payloads
-from django_durable.models import CLOSED, SETTLED, AuditEntry, Execution, Kind, Signal, Status, Step, StepStatus, Timer
+from django_durable.models import (
+    CLOSED,
+    SETTLED,
+    AuditEntry,
+    Execution,
+    Kind,
+    OnParentClose,
+    Signal,
+    Status,
+    Step,
+    StepStatus,
+    Timer,
+)
 from tests.ledger_app.ledger import Ledger
 from tests.ledger_app.models import LedgerRow
 from tests.ledger_app.programs import WITNESSED
@@ -82,6 +94,7 @@ class _Case:
     seen: list[dict[str, Any]]
     sent: list[dict[str, Any]]
     interruptions: int
+    children: list[Execution]
 
     @classmethod
     def load(cls, using: str, executions: list[Execution], told: _Told) -> Iterator[_Case]:
@@ -93,6 +106,9 @@ class _Case:
         signals = _by_execution(Signal.objects.using(using).filter(execution_id__in=ids).order_by("seq"))
         audit = _by_execution(AuditEntry.objects.using(using).filter(execution_id__in=ids).order_by("pk"))
         rows = _by_execution(LedgerRow.objects.using(using).filter(execution_id__in=ids))
+        children = defaultdict(list)
+        for child in Execution.objects.using(using).filter(parent_id__in=ids):
+            children[child.parent_id].append(child)
         for execution in executions:
             about = str(execution.pk)
             yield cls(
@@ -107,6 +123,7 @@ class _Case:
                 told.seen[about],
                 told.sent[about],
                 told.interruptions[about] + told.interruptions[None],
+                children[execution.pk],
             )
 
 
@@ -159,10 +176,14 @@ def _rests(case: _Case) -> Iterator[str]:
 
 
 def _waits_in_vain(case: _Case) -> Iterator[str]:
-    waits = [step for step in case.steps if step.kind == Kind.WAIT and step.status == StepStatus.WAITING]
-    if not waits:
+    waits = [step for step in case.steps if step.status == StepStatus.WAITING]
+    lingering = [each for each in case.children if each.on_parent_close == OnParentClose.WAIT and not each.is_closed]
+    if not waits and not lingering:
         yield "waits for news and no wait is recorded"
+    ended = {str(child.pk) for child in case.children if child.is_closed}
     for wait in waits:
+        if wait.kind == Kind.JOIN and wait.target in ended:
+            yield f"waits for its child {wait.target}, which has ended: a lost wake-up"
         if any(signal.name == wait.target and not signal.consumed_by for signal in case.signals):
             yield f"waits for {wait.target!r}, which has come: a lost wake-up"
 
@@ -311,6 +332,20 @@ def _timers(case: _Case) -> Iterator[str]:
         yield "timed out before its deadline"
 
 
+def _children(case: _Case) -> Iterator[str]:
+    """One per record of a start; none outlives its parent unless it was to be abandoned or is being cancelled."""
+    begun = [step for step in case.steps if step.kind == Kind.CHILD and step.status == StepStatus.COMPLETED]
+    started = sorted(str(payloads.load(step.result)) for step in begun)
+    there = sorted(str(child.pk) for child in case.children)
+    if started != there:
+        yield f"recorded the start of the children {started}, there are {there}"
+    for child in case.children:
+        if case.execution.is_closed and not child.is_closed:
+            is_asked = child.on_parent_close == OnParentClose.CANCEL and child.cancel_requested_at is not None
+            if child.on_parent_close != OnParentClose.ABANDON and not is_asked:
+                yield f"is {case.execution.status} and left its child {child.pk} {child.status}"
+
+
 _INVARIANTS = (
     ("I2", _rests),
     ("I3", _ends_once),
@@ -321,4 +356,5 @@ _INVARIANTS = (
     ("I8", _signals),
     ("I9", _timers),
     ("I11", _compensations),
+    ("I12", _children),
 )

@@ -13,6 +13,9 @@ from django_durable import client, exceptions, testing
 AUTHORING = [
     "Cancelled",
     "Case",
+    "Child",
+    "ChildFailed",
+    "ChildNotEndedError",
     "CodecError",
     "ConfigurationError",
     "Context",
@@ -73,6 +76,7 @@ CLIENT = [
 ]
 CONTEXT = [
     "attempt",
+    "call",
     "execution_id",
     "gather",
     "log",
@@ -86,9 +90,11 @@ CONTEXT = [
     "signal_token",
     "sleep",
     "sleep_until",
+    "start_child",
     "step",
     "switch",
     "uuid4",
+    "wait_for_execution",
     "wait_for_signal",
 ]
 TESTING = ["DurableKit", "DurableTestMixin", "NotIdleError", "ReplayReport", "export_history", "replay"]

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from types import BuiltinFunctionType, CellType, FunctionType, ModuleType
 from typing import Any, cast
 
-from django_durable.context import SignalType
 from django_durable.describe.source import AnyFunction, definition_of, parameters_of, plain_function
 from django_durable.exceptions import SourceUnavailableError
 from django_durable.names import Named
+from django_durable.signal_types import SignalType
 
 _NOTHING = object()
 _NAMED_PARTS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.ExceptHandler, ast.MatchAs, ast.MatchStar)

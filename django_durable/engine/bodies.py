@@ -17,10 +17,10 @@ from typing import Any
 from asgiref.sync import async_to_sync
 from django.db import connections
 
-from django_durable.context import StepInfo, running_step
 from django_durable.definitions import StepDefinition
 from django_durable.exceptions import InvalidOptionError, StepTimedOut
 from django_durable.names import check_step_id
+from django_durable.running import StepInfo, running_step
 
 
 def as_step(body: Any) -> StepDefinition[..., Any]:

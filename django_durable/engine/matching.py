@@ -18,7 +18,6 @@ from typing import Any, Self, TypeVar
 
 from django.db import Error
 
-from django_durable.context import running_step
 from django_durable.engine import shutdown
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import Journal
@@ -45,6 +44,7 @@ from django_durable.exceptions import (
     SwallowedControlFlowError,
 )
 from django_durable.models import Kind, Status, StepStatus
+from django_durable.running import running_step
 
 T = TypeVar("T")
 UNDOING = frozenset({Kind.ROLLBACK, Kind.COMPENSATION})

@@ -13,7 +13,6 @@ from django.db import transaction
 
 from django_durable import clock, codec
 from django_durable import signals as django_signals
-from django_durable.context import StepInfo
 from django_durable.definitions import StepDefinition
 from django_durable.engine import bodies, history, payloads
 from django_durable.engine.history import Checkpoint
@@ -21,6 +20,7 @@ from django_durable.engine.matching import Call, Matcher
 from django_durable.engine.reconnect import is_passing, persist
 from django_durable.exceptions import CodecError, StepFailed, StepInterrupted, StepTimedOut
 from django_durable.models import Kind, Status, Step, StepStatus
+from django_durable.running import StepInfo
 
 _jitter = random.Random()
 _LIBRARY_ERRORS = {f"{error.__module__}.{error.__qualname__}": error for error in (StepTimedOut, StepInterrupted)}

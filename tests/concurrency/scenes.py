@@ -197,6 +197,51 @@ def atomic_step_x_terminate() -> Scene:
     return _x_terminate(programs.atomic_once.start())
 
 
+# -- parents and children ------------------------------------------------------------------------------
+
+
+def _family() -> tuple[Any, Any]:
+    """A parent that waits for its child, which has not begun."""
+    run = programs.parent_of_one.start()
+    assert worker.advance_one(run.id, using="default")
+    return run, Execution.objects.get(parent=run.id)
+
+
+def park_x_child_end() -> Scene:
+    """The parent is about to wait for a child that is about to end."""
+    run, child = _family()
+    Timer.objects.filter(pk=run.id).update(due_at=DatabaseNow())
+    return Scene({"worker": _pass(run), "other worker": _pass(child)}, {"completed"}, [run.id, child.pk])
+
+
+def cancel_x_child_end() -> Scene:
+    """The parent ends, and asks its child to, while that one ends and tells its parent."""
+    run, child = _family()
+    client.cancel(run.id)
+    acts = {"worker": _pass(run), "other worker": _pass(child)}
+    return Scene(acts, {"completed", "cancelled"}, [run.id, child.pk])
+
+
+def terminate_x_child_end() -> Scene:
+    run, child = _family()
+    acts = {"operator": lambda: client.terminate(run.id), "worker": _pass(child)}
+    return Scene(acts, {"completed", "cancelled", "terminated"}, [run.id, child.pk])
+
+
+def terminate_x_child_start() -> Scene:
+    """A parent that is terminated while it starts a child leaves none that nobody will end."""
+    run = programs.parent_of_one.start()
+    scene = Scene({"worker": _pass(run)}, {"terminated", "cancelled"}, [run.id])
+
+    def settled(outcomes: Outcomes) -> Iterable[str]:
+        left = Execution.objects.filter(parent=run.id).open()
+        return [f"left {each.status}" for each in left]
+
+    scene.acts["operator"] = lambda: client.terminate(run.id)
+    scene.settled = settled
+    return scene
+
+
 # -- a worker undoes -----------------------------------------------------------------------------------
 
 

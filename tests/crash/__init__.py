@@ -11,5 +11,6 @@ I6  ordinary effects: at least one per completed step, at most its attempts plus
     steps at most one; one idempotency key per step
 I8  every accepted signal is kept, consumed at most once, by name in the order of acceptance
 I9  no timer fires early, by the database's clock
+I12 one child per recorded start; it ends with its parent, or as its start has said
 I11 what is undone are completed steps, in the reverse order of their completion, each recorded once
 """

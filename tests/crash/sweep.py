@@ -110,10 +110,16 @@ class Play:
         """One turn of a worker."""
         worker.drain("default", using=USING)
 
+    def family(self) -> list[UUID]:
+        """The execution and its children; none before its start has been committed."""
+        children = Execution.objects.filter(parent=self.execution_id).values_list("pk", flat=True)
+        return [self.execution_id, *children] if self.execution_id is not None else []
+
     def timer(self) -> tuple[bool, bool] | None:
-        """(due by the database's clock, will be due without news), or None when there is no timer any more."""
-        row = Timer.objects.filter(execution=self.execution_id).values_list("due_at", DatabaseNow()).first()
-        return row and (row[0] is not None and row[0] <= row[1], row[0] is not None)
+        """(due by the database's clock, will be due without news) of any of them; None: there is no timer any more."""
+        rows = Timer.objects.filter(execution__in=self.family()).values_list("due_at", DatabaseNow())
+        due = [(at is not None and at <= now, at is not None) for at, now in rows]
+        return max(due, default=None)
 
     def await_due(self) -> None:
         """What the tick does, until there is something to run: the dead give back what they held; bounded."""
@@ -207,9 +213,8 @@ class Sweep:
             return None
         if status != CRASHED:
             return [f"the process ended with {status} instead of dying: {seen}"]
-        execution_id = play.execution_id
-        if execution_id is not None:
-            play.ledger.interrupted(execution_id)
+        for each in play.family():
+            play.ledger.interrupted(each)
         try:
             # News may come before anybody has noticed the death, or after; the two halves of the sweep differ.
             if act is work and at % 2:
@@ -224,10 +229,10 @@ class Sweep:
 
     def _recover(self, play: Play) -> None:
         claims.release_dead(using=USING)
-        held = Timer.objects.filter(execution=play.execution_id).leased().exists()
+        held = Timer.objects.filter(execution__in=play.family()).leased().exists()
         assert not held, "the lease of a dead process was not returned at once"
         play.work()
-        found = check(USING, play.ledger, only=[play.execution_id])
+        found = check(USING, play.ledger, only=play.family())
         assert not found, f"at rest after the recovery: {found}"
 
     def _judge(self, play: Play) -> list[str]:
@@ -238,7 +243,7 @@ class Sweep:
         result = client.result(execution) if execution.status == "completed" else None
         end = (execution.status, result)
         wrong = [] if end in play.scenario.ends else [f"ended as {end}, not as one of {play.scenario.ends}"]
-        return wrong + check(USING, play.ledger, only=[execution_id])
+        return wrong + check(USING, play.ledger, only=play.family())
 
 
 def _named(act: Callable[..., Any]) -> str:

@@ -20,7 +20,7 @@ def test_children_are_told_by_the_name_of_their_workflow():
 
     assert outline(flow) == text(
         """
-        workflow target=shop.ship
+        workflow child:shop.ship
         waitForExecution execution=child timeout=60
         workflow second target=shop.ship
         """
@@ -81,7 +81,7 @@ def test_branches_may_be_functions_that_take_a_context_of_their_own():
             3:
                 sleep duration=1
             4:
-                workflow target=shop.ship
+                workflow child:shop.ship
         """
     )
 

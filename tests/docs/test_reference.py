@@ -46,7 +46,7 @@ def public_signals() -> set[str]:
 
 def declared_exceptions() -> set[str]:
     found = inspect.getmembers(exceptions, inspect.isclass)
-    return {name for name, value in found if value.__module__ == exceptions.__name__}
+    return {name for name, value in found if value.__module__.startswith("django_durable.")}
 
 
 @pytest.mark.parametrize(

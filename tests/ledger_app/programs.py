@@ -9,7 +9,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from django_durable import Cancelled, Context, Retry, StepFailed, StepInterrupted, current_step, step, workflow
+from django_durable import (
+    Cancelled,
+    ChildFailed,
+    Context,
+    Retry,
+    StepFailed,
+    StepInterrupted,
+    current_step,
+    step,
+    workflow,
+)
 from tests.ledger_app import ledger
 from tests.ledger_app.models import LedgerRow
 
@@ -358,6 +368,36 @@ def called_off(ctx: Context, seconds: float) -> str:
     except Refused as error:
         return ctx.step("after", append, f"refused: {error}")
     return "never"
+
+
+@workflow("ledger.child")
+def child(ctx: Context, number: int, seconds: float) -> int:
+    ctx.step(append)
+    ctx.sleep(seconds)
+    if number < 0:
+        ctx.step(refuse)
+    return ctx.step(insert_row) and number
+
+
+@workflow("ledger.parent")
+def parent(ctx: Context, number: int, seconds: float) -> list[Any]:
+    """Two children: one is awaited, the other is to end before the parent does."""
+    ctx.start_child("other", child.using(on_parent_close="wait"), 7, 0)
+    try:
+        answer = ctx.call(child, number, seconds)
+    except ChildFailed as failed:
+        answer = failed.status
+    return [ctx.step("after", append, seen(ctx, "answer", answer))]
+
+
+@workflow("ledger.parent_of_one")
+def parent_of_one(ctx: Context) -> Any:
+    return ctx.call(plain_child)
+
+
+@workflow("ledger.plain_child")
+def plain_child(ctx: Context) -> str:
+    return "done"
 
 
 @workflow("ledger.steps")

@@ -193,7 +193,7 @@ BUGS = (
     ),
     Bug(
         "suspend-is-an-exception",
-        (Edit("django_durable/exceptions.py", "class Suspend(ControlFlow):", "class Suspend(Exception):"),),
+        (Edit("django_durable/control_flow.py", "class Suspend(ControlFlow):", "class Suspend(Exception):"),),
         ("tests/engine/test_outcomes.py",),
     ),
     Bug(

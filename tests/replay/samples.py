@@ -7,7 +7,17 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django_durable import Cancelled, Context, Retry, StepFailed, current_step, step, workflow
+from django_durable import (
+    Cancelled,
+    ChildFailed,
+    ChildNotEndedError,
+    Context,
+    Retry,
+    StepFailed,
+    current_step,
+    step,
+    workflow,
+)
 
 
 class Declined(Exception):
@@ -157,6 +167,25 @@ def branches(ctx: Context, way: str) -> Any:
     chosen = ctx.switch("way", way, {"left": left, "right": right})
     answers = ctx.gather(lambda ctx: ctx.wait_for_signal("approved"), lambda ctx: ctx.step(echo, 1))
     return [chosen, answers]
+
+
+@workflow("samples.child")
+def child(ctx: Context, number: int) -> int:
+    return ctx.wait_for_signal("go") + number
+
+
+@workflow("samples.parent")
+def parent(ctx: Context) -> Any:
+    """Two children, one fails, and a wait that gives up."""
+    first = ctx.start_child("first", child, 1)
+    try:
+        ctx.wait_for_execution(first, timeout=timedelta(hours=1))
+    except ChildNotEndedError:
+        ctx.note("late")
+    try:
+        return ctx.call(fails)
+    except ChildFailed as failed:
+        return [failed.status, failed.message, ctx.wait_for_execution(first)]
 
 
 @workflow("samples.open")

@@ -12,6 +12,7 @@ import pytest
 
 from django_durable import client
 from django_durable.engine import payloads
+from django_durable.models import Execution
 from django_durable.testing import DurableKit, export_history, replay
 from tests.replay import samples
 
@@ -67,6 +68,16 @@ def _branches(durable: DurableKit) -> Any:
     return execution
 
 
+def _parent(durable: DurableKit) -> Any:
+    execution = samples.parent.start()
+    durable.run_until_idle()
+    durable.advance(timedelta(hours=1))
+    durable.run_until_idle()
+    durable.signal(Execution.objects.get(workflow="samples.child"), "go", 41)
+    durable.run_until_idle()
+    return execution
+
+
 def _token(durable: DurableKit) -> Any:
     execution = samples.token.start()
     durable.run_until_idle()
@@ -93,6 +104,7 @@ STORIES = {
     "deadline": _deadline,
     "token": _token,
     "branches": _branches,
+    "parent": _parent,
     "branches_open": _started(samples.branches, "right"),
     "open": _started(samples.open_),
     "saga": _saga,

@@ -52,6 +52,11 @@ def undo_bytes(raw: bytes) -> None:
     pass
 
 
+@workflow("typing.other")
+def other(ctx: Context, order_id: int) -> bytes:
+    return b""
+
+
 @workflow("typing.fulfil")
 def fulfil(ctx: Context, order_id: int, note: str = "") -> dict[str, int]:
     reveal_type(ctx.step(plain, order_id, fast=True))  # R: str
@@ -74,6 +79,14 @@ def fulfil(ctx: Context, order_id: int, note: str = "") -> dict[str, int]:
     ctx.step(plain, order_id, compensate=undo_number)  # E: arg-type
     ctx.step("mine", bare, order_id, compensate=undo)  # E: arg-type
     ctx.step(plain, order_id, compensate="undo")  # E: call-arg
+    reveal_type(ctx.call(other, order_id))  # R: bytes
+    reveal_type(ctx.call("mine", other.using(key="k"), order_id))  # R: bytes
+    reveal_type(ctx.start_child(other, order_id))  # R: django_durable.context.Child
+    reveal_type(ctx.gather(lambda ctx: 1, lambda ctx: 2))  # R: list[int]
+    reveal_type(ctx.switch("s", order_id, {"a": lambda ctx: "x"}))  # R: str
+    ctx.call(other, "seven")  # E: call-overload
+    ctx.start_child(plain, order_id)  # E: call-overload
+    ctx.wait_for_execution("id")  # E: arg-type
     ctx.step(plain, "seven")  # E: call-overload
     ctx.step(plain)  # E: call-overload
     ctx.step(bare, "seven")  # E: call-overload

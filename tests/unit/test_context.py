@@ -10,8 +10,8 @@ import pytest
 from django.core.validators import EmailValidator
 
 from django_durable import Context, SignalType, StepInfo, current_step
-from django_durable.context import running_step
 from django_durable.exceptions import ConfigurationError, InvalidOptionError, NotInWorkflowError, SignalRefusedError
+from django_durable.running import running_step
 
 
 class Recorder:

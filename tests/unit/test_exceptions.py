@@ -38,6 +38,8 @@ EXAMPLES = [
     exceptions.UsedTokenError(ID),
     exceptions.TransactionOpenError("text"),
     exceptions.ResultTimeoutError("text"),
+    exceptions.ChildFailed(ID, "failed", "shop.Boom", "text", "Traceback"),
+    exceptions.ChildNotEndedError(ID),
     exceptions.ExecutionFailedError(ID, "shop.Boom", "text", "Traceback"),
     exceptions.ExecutionCancelledError(ID, message="enough"),
     exceptions.ExecutionTerminatedError(ID, message="enough"),
@@ -62,7 +64,9 @@ def test_every_error_of_the_module_has_an_example_here():
     defined = {
         value
         for value in vars(exceptions).values()
-        if isinstance(value, type) and issubclass(value, BaseException) and value.__module__ == exceptions.__name__
+        if isinstance(value, type)
+        and issubclass(value, BaseException)
+        and value.__module__.startswith("django_durable.")
     }
     assert {type(error) for error in EXAMPLES} == defined
 
