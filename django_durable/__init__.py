@@ -5,7 +5,7 @@ reaches a model, so it is safe to import before the apps are ready.
 """
 
 from django_durable.codec import register as register_type
-from django_durable.context import Case, Child, Context, Settled
+from django_durable.context import Context
 from django_durable.definitions import registry, step, workflow
 from django_durable.exceptions import (
     Cancelled,
@@ -41,6 +41,7 @@ from django_durable.exceptions import (
     UnknownWorkflowError,
     UsedTokenError,
 )
+from django_durable.parts import Case, Child, Settled
 from django_durable.retry import Retry
 from django_durable.running import StepInfo, current_step
 from django_durable.signal_types import SignalType

@@ -9,7 +9,6 @@ import operator
 import random
 import uuid
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from logging import Logger, LoggerAdapter
@@ -18,6 +17,7 @@ from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 from django_durable.clock import to_instant, to_seconds
 from django_durable.exceptions import InvalidOptionError
 from django_durable.names import check_step_id
+from django_durable.parts import Case, Child, Settled
 from django_durable.signal_types import SignalType, signal_name
 
 P = ParamSpec("P")
@@ -34,35 +34,6 @@ class Startable(Protocol[P, R_co]):
     """A workflow, or one with options, seen from here without importing definitions."""
 
     def start_and_wait(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One branch of ``ctx.switch``: its name, which is stored; when to take it; what to run, with its own context."""
-
-    name: str
-    when: Callable[[Any], bool]
-    run: Callable[[Context], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """How a branch of ``ctx.parallel(..., settle=True)`` has ended: with a value, or with an error."""
-
-    value: Any = None
-    error: BaseException | None = None
-
-    @property
-    def is_ok(self) -> bool:
-        return self.error is None
-
-
-@dataclass(frozen=True, slots=True)
-class Child:
-    """A child that was started. id: of its execution. name: of the checkpoint that started it."""
-
-    id: uuid.UUID
-    name: str
 
 
 class Runtime(Protocol):
@@ -82,6 +53,7 @@ class Runtime(Protocol):
         """Run a step body or hand out its recorded outcome; step_id None: the body's own name."""
 
     def rollback(self) -> None: ...
+    def race(self, part: str, each: Mapping[str, Callable[[Context], Any]]) -> tuple[str, Any]: ...
     def start_child(
         self, step_id: str | None, workflow: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Child: ...
@@ -263,6 +235,22 @@ class Context:
         _check_branches("map", [], [fn])
         named = {str(number): partial(_call_with, fn, item) for number, item in enumerate(items)}
         return list(self._runtime.parallel(part, named, False, concurrency).values())
+
+    @overload
+    def race(self, branches: Mapping[str, Callable[[Context], R]], /) -> tuple[str, R]: ...
+    @overload
+    def race(self, part: str, branches: Mapping[str, Callable[[Context], R]], /) -> tuple[str, R]: ...
+    def race(self, first: Any, /, *rest: Any) -> tuple[str, Any]:
+        """Run several branches until one has ended: its name and value, or its error raised.
+
+        Like ``parallel`` otherwise. The others get ``Cancelled`` where they wait, and what their steps have done is
+        undone (unless ``on_failure="leave"``). Of two that end in the same pass the first in order has won.
+        """
+        part, (branches,) = _part("race", first, rest, takes=1)
+        if not isinstance(branches, Mapping) or not branches:
+            raise InvalidOptionError(f"ctx.race: {branches!r} are no branches; give a dict of functions by name.")
+        _check_branches("race", [check_step_id(name) for name in branches], list(branches.values()))
+        return self._runtime.race(part, branches)
 
     @overload
     def start_child(self, workflow: Startable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Child: ...

@@ -85,6 +85,7 @@ CONTEXT = [
     "now",
     "parallel",
     "progress",
+    "race",
     "random",
     "rollback",
     "signal_token",

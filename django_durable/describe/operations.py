@@ -51,6 +51,7 @@ OPERATIONS = {
         has_branches=True,
     ),
     "gather": Operation(kind="parallel", default_id="gather", takes_id=True, has_branches=True),
+    "race": Operation(kind="race", arguments=("branches",), default_id="race", takes_id=True, has_branches=True),
     "map": Operation(kind="map", keywords=("concurrency",), default_id="map", takes_id=True, has_branches=True),
     "start_child": Operation(kind="workflow", arguments=("target",), default_id="child:{target}", takes_id=True),
     "call": Operation(kind="workflow", arguments=("target",), default_id="child:{target}", takes_id=True),
@@ -61,7 +62,6 @@ OPERATIONS = {
     "signal_token": Operation(kind="signalToken", arguments=("signal",), keywords=("expires",)),
     "continue_as_new": Operation(kind="continueAsNew"),
     "wait_all": Operation(kind="parallel", takes_id=True, has_branches=True),
-    "race": Operation(kind="race", arguments=("branches",), keywords=("timeout",), takes_id=True, has_branches=True),
     "wait_any": Operation(kind="race", keywords=("timeout",), takes_id=True, has_branches=True),
     "loop": Operation(kind="loop", takes_id=True, has_branches=True),
 }

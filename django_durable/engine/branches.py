@@ -1,4 +1,4 @@
-"""Parts with branches: ``switch`` takes one of them, ``parallel`` all. Each branch is a scope of its own.
+"""Parts with branches: ``switch`` takes one of them, ``parallel`` all, ``race`` the first to end. Each is a scope.
 
 Which branches there are, or which was chosen, is recorded with the first thing that is recorded inside, and at every
 replay the same ones are entered again: their steps hand out what is recorded, offer their compensations and wait on.
@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django_durable.context import Case, Settled
 from django_durable.engine import payloads, sagas
 from django_durable.engine.matching import Call, Matcher, describe
 from django_durable.engine.outcomes import Leave, Leaving, Mismatch, Park, Raised, Returned
 from django_durable.exceptions import Cancelled, InvalidOptionError, NondeterminismError
 from django_durable.models import Kind, Status
+from django_durable.parts import Case, Settled
 
 Branch = Callable[..., Any]
 
@@ -52,12 +52,14 @@ def _inline(outer: Matcher, branch: Matcher, fn: Branch) -> Any:
     return _passed_on(outer, outcome)
 
 
-def _passed_on(outer: Matcher, outcome: Returned | Raised | Leaving) -> Any:
+def _passed_on(outer: Matcher, outcome: Returned | Raised | Leaving | None) -> Any:
     match outcome:
         case Returned(value):
             return value
         case Raised(error):
             raise error
+        case None:
+            raise AssertionError("a branch that was not run")
         case _:
             raise outer.leave(outcome)
 
@@ -86,11 +88,7 @@ def parallel(
     settle: wait for all of them; the values are then ``Settled``. Otherwise the first failure calls off the others,
     what their steps and its own have done is undone, and it is raised. limit: how many may wait at one time.
     """
-    call = matcher.enter(Kind.PARALLEL, part)
-    if call.recorded is None:
-        _record(matcher, call, list(branches))
-    elif (names := _recorded(matcher, call)) != list(branches):
-        raise _mismatch(matcher, call, f"branches {names}", f"branches {list(branches)}")
+    call = _enter(matcher, Kind.PARALLEL, part, branches)
     running = {name: _Running(matcher.branch(call, name), fn) for name, fn in branches.items()}
     for branch in running.values():
         if branch.has_begun or _may_begin(running, settle, limit):
@@ -99,6 +97,15 @@ def parallel(
         _call_off(matcher, call, running)
     _wait(matcher, running)
     return _values(matcher, call, running, settle=settle)
+
+
+def _enter(matcher: Matcher, kind: Kind, part: str, branches: Mapping[str, Branch]) -> Call:
+    call = matcher.enter(kind, part)
+    if call.recorded is None:
+        _record(matcher, call, list(branches))
+    elif (names := _recorded(matcher, call)) != list(branches):
+        raise _mismatch(matcher, call, f"branches {names}", f"branches {list(branches)}")
+    return call
 
 
 def _may_begin(running: Mapping[str, _Running], settle: bool, limit: int | None) -> bool:
@@ -174,7 +181,56 @@ def _settled(outcome: object) -> Settled:
     )
 
 
-# -- both ----------------------------------------------------------------------------------------------
+# -- race ----------------------------------------------------------------------------------------------
+
+
+def race(matcher: Matcher, part: str, branches: Mapping[str, Branch]) -> tuple[str, Any]:
+    """Take every branch as far as it goes until one has ended; its name and value, or its error.
+
+    The winner is recorded together with the first withdrawal of another one's wait; of two that have ended in the same
+    pass the first in order counts. The others get ``Cancelled`` where they wait, and what they did is undone.
+    """
+    call = _enter(matcher, Kind.RACE, part, branches)
+    running = {name: _Running(matcher.branch(call, name), fn) for name, fn in branches.items()}
+    decided = matcher.peek(Kind.WON)
+    if decided is None:
+        for branch in running.values():
+            _advance(matcher, branch)
+            if not isinstance(branch.outcome, Park):
+                break
+        else:
+            _wait(matcher, running)
+    winner = _winner(matcher, part, running)
+    if decided is not None:
+        _advance(matcher, running[winner])
+    losers = {name: branch for name, branch in running.items() if name != winner and branch.has_begun}
+    matcher.interrupted = matcher.interrupted or running[winner].scope.interrupted
+    for name, loser in losers.items():
+        matcher.shared.forget_compensations(loser.scope.scope)
+        loser.scope = matcher.branch(call, name)
+        loser.scope.is_called_off = True
+        _advance(matcher, loser)
+    _wait(matcher, losers)
+    for name in losers:
+        if matcher.shared.compensates:
+            sagas.rollback(matcher, scope=f"{call.name}/{name}")
+    return winner, _passed_on(matcher, running[winner].outcome)
+
+
+def _winner(matcher: Matcher, part: str, running: Mapping[str, _Running]) -> str:
+    call = matcher.enter(Kind.WON, f"{part}:won")
+    if call.recorded is None:
+        name = next(name for name, branch in running.items() if not isinstance(branch.outcome, Park | None))
+        if any(isinstance(branch.outcome, Park) for branch in running.values()):
+            _record(matcher, call, name)  # with the withdrawal of what waits
+        else:
+            matcher.settle(call, call.checkpoint(result=payloads.dump(name), finished_at=matcher.claim.now()))
+    name = _recorded(matcher, call)
+    assert isinstance(name, str)
+    return name
+
+
+# -- all of them ----------------------------------------------------------------------------------------------
 
 
 def _record(matcher: Matcher, call: Call, what: object) -> None:

@@ -13,7 +13,6 @@ from uuid import UUID
 from django.db import Error, transaction
 
 from django_durable import dispatch
-from django_durable.context import Child
 from django_durable.definitions import NO_OPTIONS, BoundWorkflow, WorkflowDefinition
 from django_durable.engine import inbox, payloads, starting
 from django_durable.engine.claims import Claim
@@ -29,6 +28,7 @@ from django_durable.exceptions import (
     LeaseLostError,
 )
 from django_durable.models import CLOSED, Execution, Kind, OnParentClose, Status, StepStatus, Timer
+from django_durable.parts import Child
 
 DEEPEST = 50  # a child that starts itself for ever is refused there
 

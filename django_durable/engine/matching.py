@@ -253,6 +253,11 @@ class Matcher:
         self.shared.leaving = Leave(why)
         return self.shared.leaving
 
+    def peek(self, kind: Kind) -> Checkpoint | None:
+        """The next recorded checkpoint of this scope, if it is of that kind."""
+        recorded = self.history[self.cursor] if self.cursor < len(self.history) else None
+        return recorded if recorded is not None and recorded.kind == kind else None
+
     def pass_mark(self) -> Checkpoint:
         """Go on behind the recorded mark of a rollback, at which the function was left or has ended."""
         mark = self.history[self.cursor]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from django_durable.context import Case, Child, Context
+from django_durable.context import Context
 from django_durable.definitions import WorkflowDefinition
 from django_durable.engine import branches, children, inbox, notes, sagas, steps, timers, tokens
 from django_durable.engine.history import Checkpoint
@@ -23,6 +23,7 @@ from django_durable.engine.progress import Progress
 from django_durable.engine.scopes import Shared
 from django_durable.exceptions import ControlFlow, NondeterminismError, SwallowedControlFlowError
 from django_durable.models import Kind
+from django_durable.parts import Case, Child
 
 
 class Replay(Matcher):
@@ -108,6 +109,9 @@ class Replay(Matcher):
         self, part: str, each: Mapping[str, Callable[[Context], Any]], settle: bool, limit: int | None
     ) -> dict[str, Any]:
         return branches.parallel(self, part, each, settle=settle, limit=limit)
+
+    def race(self, part: str, each: Mapping[str, Callable[[Context], Any]]) -> tuple[str, Any]:
+        return branches.race(self, part, each)
 
     def sleep(self, seconds: float) -> None:
         timers.sleep(self, seconds)

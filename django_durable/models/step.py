@@ -23,6 +23,8 @@ class Kind(models.TextChoices):
     NOW = "now"
     SWITCH = "switch"  # which branch was chosen
     PARALLEL = "parallel"  # which branches it has
+    RACE = "race"  # which branches it has
+    WON = "won"  # which of them was the first to end
     CHILD = "child"  # started
     JOIN = "join"  # waited for
     ROLLBACK = "rollback"  # the workflow has ended without success, its steps are being compensated

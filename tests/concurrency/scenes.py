@@ -119,6 +119,13 @@ def park_branches_x_signal() -> Scene:
     return Scene({"worker": _pass(run), "signaller": _signal(run, "yes")}, {"completed"}, [run.id])
 
 
+def race_x_signal() -> Scene:
+    """The time has come and the answer comes: one of them wins, the other is withdrawn or kept."""
+    run = programs.race.start(60)
+    acts = {"worker": _pass(run, late=HOUR), "signaller": _signal(run, "yes"), "other worker": _tick_and_claim(run)}
+    return Scene(acts, {"completed"}, [run.id])
+
+
 def park_x_timer() -> Scene:
     run = programs.sleep.start(60)
     acts = {"worker": _pass(run, late=HOUR), "other worker": _tick_and_claim(run)}

@@ -64,6 +64,7 @@ TRIOS: dict[str, Callable[[], Scene]] = {
     "signal x zombie x worker": scenes.signal_x_zombie_x_worker,
     "signal x signal x worker": scenes.signal_x_signal_x_worker,
     "cancel x signal x worker": scenes.cancel_x_signal_x_worker,
+    "race x signal x worker": scenes.race_x_signal,
     "terminate x zombie x worker": scenes.terminate_x_zombie_x_worker,
 }
 

@@ -336,6 +336,22 @@ SCENARIOS = [
         at_least=90,
     ),
     Scenario(
+        name="race that the time wins",
+        workflow=programs.race,
+        args=(0.015,),
+        acts=(start, work, work),
+        ends=(("completed", ["timed", "too late"]),),
+        at_least=50,
+    ),
+    Scenario(
+        name="race that an answer wins",
+        workflow=programs.race,
+        args=(600,),
+        acts=(start, work, answer("yes"), work),
+        ends=(("completed", ["answered", "yes"]),),
+        at_least=60,
+    ),
+    Scenario(
         name="children that are waited for",
         workflow=programs.parent,
         args=(3, 0.015),

@@ -399,6 +399,86 @@ def test_steps_are_undone_in_the_reverse_order_of_their_completion_across_branch
     assert done == ["first", "second", "third", "undo third", "undo second", "undo first"]
 
 
+# -- race ----------------------------------------------------------------------------------------------
+
+
+def test_a_race_gives_the_first_to_end_and_withdraws_the_others_waits(durable, done, do):
+    @workflow("flow")
+    def flow(ctx):
+        return ctx.race({"answer": lambda ctx: ctx.wait_for_signal("answer"), "time": lambda ctx: ctx.sleep(2 * HOUR)})
+
+    run, late = flow.start(), flow.start()
+    durable.run_until_idle()
+    assert Execution.objects.get(pk=run.id).waiting_for == "signal answer; timer"
+    durable.signal(run, "answer", 42)
+    durable.run_until_idle()
+    assert client.result(run) == ("answer", 42)
+    run_for(durable, 2)
+    assert client.result(late) == ("time", None)
+    assert [(step.name, step.status) for step in Step.objects.history(late.id)] == [
+        ("race", "completed"),
+        ("race/answer/signal:answer", "cancelled"),
+        ("race/time/sleep", "completed"),
+        ("race:won", "completed"),
+    ]
+
+
+def test_a_loser_cleans_up_and_is_undone_and_the_rest_goes_on(durable, done, do):
+    @workflow("flow")
+    def flow(ctx):
+        def loser(ctx):
+            do(ctx, "reserved", undo=True)
+            try:
+                ctx.wait_for_signal("never")
+            except Cancelled:
+                return do(ctx, "cleaned up")  # a value, but too late
+
+        def winner(ctx):
+            ctx.sleep(HOUR)
+            return do(ctx, "won")
+
+        first = ctx.race({"loser": loser, "winner": winner})
+        ctx.sleep(HOUR)
+        return [*first, do(ctx, "after")]
+
+    run = flow.start()
+    run_for(durable, 2)
+    assert client.result(run) == ["winner", "won", "after"]
+    assert done == ["reserved", "won", "cleaned up", "undo reserved", "after"]
+
+
+def test_of_two_that_end_in_one_pass_the_first_in_order_has_won(durable, done, do):
+    @workflow("flow")
+    def flow(ctx):
+        return ctx.race({"a": lambda ctx: do(ctx, "a"), "b": lambda ctx: do(ctx, "b")})
+
+    assert durable.run(flow.start()) == ("a", "a")
+    assert done == ["a"]
+
+
+def test_the_error_of_the_first_to_end_is_raised(durable):
+    @workflow("flow")
+    def flow(ctx):
+        ctx.race({"waits": lambda ctx: ctx.wait_for_signal("never"), "fails": failing})
+
+    run = flow.start()
+    run_for(durable, 1)
+    with pytest.raises(ExecutionFailedError, match="left failed"):
+        client.result(run)
+
+
+def test_a_cancellation_of_the_execution_ends_a_race(durable):
+    @workflow("flow")
+    def flow(ctx):
+        ctx.race({"a": lambda ctx: ctx.wait_for_signal("a"), "b": lambda ctx: ctx.wait_for_signal("b")})
+
+    run = flow.start()
+    durable.run_until_idle()
+    client.cancel(run)
+    with pytest.raises(ExecutionCancelledError):
+        durable.run(run)
+
+
 # -- map -----------------------------------------------------------------------------------------------
 
 

@@ -400,6 +400,23 @@ def plain_child(ctx: Context) -> str:
     return "done"
 
 
+@workflow("ledger.race")
+def race(ctx: Context, seconds: float) -> list[Any]:
+    """An answer against the time; whoever loses is undone."""
+
+    def answered(ctx: Context) -> Any:
+        ctx.step("car", append, "car", compensate=undo)
+        return ctx.wait_for_signal("answer")
+
+    def timed(ctx: Context) -> str:
+        ctx.step(insert_row, compensate=undo_row)
+        ctx.sleep(seconds)
+        return "too late"
+
+    first = seen(ctx, "first", list(ctx.race({"answered": answered, "timed": timed})))
+    return ctx.step("after", append, first)
+
+
 @workflow("ledger.steps")
 def steps(ctx: Context, count: int) -> int:
     """Any number of steps of both kinds, for storms and races."""

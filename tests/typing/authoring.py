@@ -81,7 +81,7 @@ def fulfil(ctx: Context, order_id: int, note: str = "") -> dict[str, int]:
     ctx.step(plain, order_id, compensate="undo")  # E: call-arg
     reveal_type(ctx.call(other, order_id))  # R: bytes
     reveal_type(ctx.call("mine", other.using(key="k"), order_id))  # R: bytes
-    reveal_type(ctx.start_child(other, order_id))  # R: django_durable.context.Child
+    reveal_type(ctx.start_child(other, order_id))  # R: django_durable.parts.Child
     reveal_type(ctx.gather(lambda ctx: 1, lambda ctx: 2))  # R: list[int]
     reveal_type(ctx.switch("s", order_id, {"a": lambda ctx: "x"}))  # R: str
     ctx.call(other, "seven")  # E: call-overload
