@@ -52,8 +52,10 @@ def rollback(matcher: Matcher, scope: str | None = None) -> None:
     """
     prefix = f"{matcher.scope if scope is None else scope}/".lstrip("/")
     for latest in reversed([each for each in matcher.shared.compensations if each.step_id.startswith(prefix)]):
-        matcher.shared.compensations.remove(latest)
         _undo(matcher, latest)
+        matcher.shared.compensations.remove(
+            latest
+        )  # not before: a call in the wrong place is refused and undoes nothing
 
 
 def conclude(matcher: Matcher, outcome: Outcome) -> Outcome:

@@ -213,6 +213,18 @@ def test_what_was_rolled_back_is_not_undone_again_at_the_end(durable, done, book
     assert done == ["car", "cancel car", "train", "cancel train"]
 
 
+def test_a_rollback_in_the_wrong_place_is_refused_and_forgets_nothing(durable, done, book):
+    @workflow("trip")
+    def trip(ctx):
+        book(ctx, "car")
+        ctx.step("wrong", ctx.rollback)
+
+    run = trip.start()
+    with pytest.raises(ExecutionFailedError, match="inside the body of step 'wrong'"):
+        durable.run(run)
+    assert done == ["car", "cancel car"]
+
+
 def test_repeats_are_undone_one_by_one(durable, done):
     @workflow("trip")
     def trip(ctx):
