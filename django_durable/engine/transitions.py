@@ -145,10 +145,10 @@ def close(
     is_plain = status == Status.COMPLETED
     told = None if is_plain else _entry(execution.id, kind=status, before={"status": execution.status})
     with transaction.atomic(using=claim.using) if deferred else compound.whole(claim.using):
-        for checkpoint in deferred:
-            insert_checkpoint_of(claim, checkpoint)
         if not compound.close_execution(execution, changes, told, token=claim.token, using=claim.using):
             raise LeaseLostError
+        for checkpoint in deferred:  # after the fence: another holder may have recorded their positions
+            insert_checkpoint_of(claim, checkpoint)
         _tell(claim, execution, signals.execution_closed, status=status)
 
 
