@@ -127,6 +127,7 @@ def _call_off(matcher: Matcher, call: Call, running: Mapping[str, _Running]) -> 
         if isinstance(branch.outcome, Park):
             matcher.shared.forget_compensations(branch.scope.scope)
             branch.scope = matcher.branch(call, name)
+            branch.scope.interrupted = None  # calling off is another interruption than one that we were told before
             branch.scope.is_called_off = True
             _advance(matcher, branch)
 

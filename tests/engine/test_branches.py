@@ -327,6 +327,32 @@ def test_a_branch_may_wait_while_it_cleans_up(durable, done, do):
         client.result(run)
 
 
+def test_a_failure_calls_off_the_branches_of_a_clean_up_too(durable, done, do):
+    """What has interrupted the workflow does not interrupt its clean-up again; a branch beside that fails does."""
+
+    @workflow("flow")
+    def flow(ctx):
+        def waiting(ctx):
+            try:
+                ctx.wait_for_signal("never")
+            except Cancelled:
+                do(ctx, "called off")
+                raise
+
+        try:
+            ctx.sleep(HOUR)
+        except Cancelled:
+            ctx.parallel({"waiting": waiting, "failing": failing})
+
+    run = flow.start()
+    durable.run_until_idle()
+    client.cancel(run)
+    run_for(durable, 1)
+    with pytest.raises(ExecutionFailedError, match="left failed"):
+        client.result(run)
+    assert done == ["called off"]
+
+
 def test_settle_waits_for_all_and_tells_how_each_ended(durable, do):
     @workflow("flow")
     def flow(ctx):
