@@ -95,7 +95,7 @@ def parallel(
     for branch in running.values():
         if branch.has_begun or _may_begin(running, settle, limit):
             _advance(matcher, branch)
-    if not settle and _failure(running) is not None:
+    if not settle and _failed(running):
         _call_off(matcher, call, running)
     _wait(matcher, running)
     return _values(matcher, call, running, settle=settle)
@@ -103,7 +103,7 @@ def parallel(
 
 def _may_begin(running: Mapping[str, _Running], settle: bool, limit: int | None) -> bool:
     waiting = sum(isinstance(branch.outcome, Park) for branch in running.values())
-    return (limit is None or waiting < limit) and (settle or _failure(running) is None)
+    return (limit is None or waiting < limit) and (settle or not _failed(running))
 
 
 def _advance(matcher: Matcher, branch: _Running) -> None:
@@ -115,10 +115,17 @@ def _advance(matcher: Matcher, branch: _Running) -> None:
         raise matcher.leave(branch.outcome)
 
 
-def _failure(running: Mapping[str, _Running]) -> BaseException | None:
-    """The first error that is not a cancellation, in the order of the branches."""
-    errors = [branch.outcome.error for branch in running.values() if isinstance(branch.outcome, Raised)]
-    return next((error for error in errors if not isinstance(error, Cancelled)), None)
+def _failed(running: Mapping[str, _Running]) -> _Running | None:
+    """The first branch with an error that is not a cancellation, in their order; last those that were interrupted.
+
+    One that failed while it cleaned up was called off by another's failure, or all of them by something outside.
+    """
+    failed = [branch for branch in running.values() if _error(branch.outcome) is not None]
+    return min(failed, key=lambda branch: branch.scope.interrupted is not None, default=None)
+
+
+def _error(outcome: object) -> BaseException | None:
+    return outcome.error if isinstance(outcome, Raised) and not isinstance(outcome.error, Cancelled) else None
 
 
 def _call_off(matcher: Matcher, call: Call, running: Mapping[str, _Running]) -> None:
@@ -151,15 +158,14 @@ def _wait(matcher: Matcher, running: Mapping[str, _Running]) -> None:
 
 
 def _values(matcher: Matcher, call: Call, running: Mapping[str, _Running], *, settle: bool) -> dict[str, Any]:
-    failure = None if settle else _failure(running)
-    if failure is not None:
+    failed = None if settle else _failed(running)
+    # Being called off by a branch beside it is that branch's own affair; anything else has interrupted us all.
+    for branch in running.values() if failed is None else (failed,):
+        matcher.interrupted = matcher.interrupted or branch.scope.interrupted
+    if failed is not None and (failure := _error(failed.outcome)) is not None:
         if matcher.shared.compensates:
             sagas.rollback(matcher, scope=call.name)
         raise failure
-    for branch in running.values():
-        matcher.interrupted = (
-            matcher.interrupted or branch.scope.interrupted
-        )  # the whole execution: no branch was called off
     outcomes = {name: branch.outcome for name, branch in running.items()}
     for outcome in outcomes.values():
         if isinstance(outcome, Raised) and isinstance(outcome.error, Cancelled):

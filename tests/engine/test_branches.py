@@ -353,6 +353,63 @@ def test_a_failure_calls_off_the_branches_of_a_clean_up_too(durable, done, do):
     assert done == ["called off"]
 
 
+def clumsy(ctx):
+    try:
+        ctx.wait_for_signal("never")
+    except Cancelled:
+        raise LookupError("cleaning up failed") from None
+
+
+def test_the_first_failure_is_raised_and_not_what_it_led_to(durable):
+    @workflow("flow")
+    def flow(ctx):
+        ctx.parallel({"clumsy": clumsy, "failing": failing})
+
+    run = flow.start()
+    run_for(durable, 1)
+    with pytest.raises(ExecutionFailedError, match="left failed"):
+        client.result(run)
+
+
+def test_a_nested_part_that_cleans_up_badly_does_not_hide_the_first_failure(durable):
+    @workflow("flow")
+    def flow(ctx):
+        ctx.parallel({"nested": lambda ctx: ctx.gather(clumsy), "failing": failing})
+
+    run = flow.start()
+    run_for(durable, 1)
+    with pytest.raises(ExecutionFailedError, match="left failed"):
+        client.result(run)
+
+
+def test_a_cancellation_ends_it_as_cancelled_also_if_a_branch_cleans_up_badly(durable):
+    @workflow("flow")
+    def flow(ctx):
+        try:
+            ctx.gather(clumsy, clumsy)
+        except LookupError:
+            return "caught"
+
+    run = flow.start()
+    durable.run_until_idle()
+    client.cancel(run)
+    durable.run_until_idle()
+    assert Execution.objects.get(pk=run.id).status == "cancelled"
+
+
+def test_a_failure_that_called_off_the_others_does_not_count_as_a_cancellation(durable):
+    @workflow("flow")
+    def flow(ctx):
+        try:
+            ctx.parallel({"waiting": lambda ctx: ctx.wait_for_signal("never"), "failing": failing})
+        except ValueError:
+            return "caught"
+
+    run = flow.start()
+    run_for(durable, 1)
+    assert client.result(run) == "caught"
+
+
 def test_settle_waits_for_all_and_tells_how_each_ended(durable, do):
     @workflow("flow")
     def flow(ctx):
