@@ -155,7 +155,7 @@ class Matcher:
             if (recorded.kind, recorded.name) != (kind, numbered):
                 expected, found = describe(recorded.kind, recorded.name), describe(kind, numbered)
                 raise self.leave(Mismatch(NondeterminismError(recorded.position, expected, found, _caller())))
-        elif self.shared.has_ended and kind not in UNDOING:
+        elif self.shared.has_ended and self.scope:
             raise self.leave(RollingBack())
         self.cursor += 1
         call = Call(index, numbered, kind, target, recorded, self.claim.now(), self.journal)

@@ -16,7 +16,7 @@ from django.db import Error
 
 from django_durable.engine import bodies, endings, payloads, steps, transitions
 from django_durable.engine.history import Checkpoint
-from django_durable.engine.matching import Call, Matcher
+from django_durable.engine.matching import Call, Matcher, describe
 from django_durable.engine.outcomes import (
     Abandon,
     CompensationFailed,
@@ -96,11 +96,14 @@ def _record(matcher: Matcher, ending: Ended) -> Ended:
 
 def _recorded(matcher: Matcher) -> Ended:
     """Go on behind the mark. Today's code must want to undo what was written down there."""
-    position, mark = matcher.cursor, matcher.pass_mark()
+    mark = matcher.pass_mark()
+    if mark.kind != Kind.ROLLBACK:  # left in a branch, before what came after it
+        found = "a new call inside of what comes before it"
+        raise matcher.leave(Mismatch(NondeterminismError(mark.position, describe(mark.kind, mark.name), found)))
     kept = matcher.stored(payloads.load, mark.result)
     if kept["steps"] != _steps(matcher):
         difference = [f"the rollback of {', '.join(names) or 'nothing'}" for names in (kept["steps"], _steps(matcher))]
-        raise matcher.leave(Mismatch(NondeterminismError(position, *difference)))
+        raise matcher.leave(Mismatch(NondeterminismError(mark.position, *difference)))
     return Ended(status=Status(kept["status"]), result=kept["result"], error=mark.error, error_type=kept["error_type"])
 
 

@@ -343,6 +343,66 @@ def test_code_that_would_undo_something_else_is_set_aside(durable, done, book, p
     assert "the rollback of car" in client.inspect(run).error
 
 
+def fails_at_once(ctx):
+    raise ValueError("at once")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("mended", [lambda ctx: ctx.step("new", pytest.fail), lambda ctx: None])
+def test_a_part_that_does_not_fail_any_more_is_set_aside(durable, done, book, polling, mended):
+    """What the part's failure has undone stands in the history, and today's code does not come by it."""
+
+    def code(branch, undo):
+        def flow(ctx):
+            book(ctx, "car", undo=undo)
+            ctx.parallel({"hotel": lambda ctx: book(ctx, "hotel"), "other": branch})
+
+        return flow
+
+    def die(_):
+        raise Killed
+
+    deployed = Deployed("trip", code(fails_at_once, die))
+    run = deployed.workflow.start()
+    with pytest.raises(Killed):
+        worker.advance_one(run.id, using="default")
+    deployed.code = code(mended, None)
+    expire(run)
+    worker.drain("default", using="default")
+    row = Execution.objects.get(pk=run.id)
+    assert (row.status, row.stuck_reason) == ("stuck", StuckReason.NONDETERMINISM)
+    deployed.code = code(fails_at_once, None)
+    expire(run)
+    worker.drain("default", using="default")
+    assert done == ["car", "hotel", "cancel hotel", "cancel car"]
+    assert ended(run) == ("failed", True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_branch_undoes_nothing_new_once_the_end_is_decided(durable, done, book, polling):
+    def code(after, undo):
+        def flow(ctx):
+            book(ctx, "car", undo=undo)
+            ctx.gather(lambda ctx: (book(ctx, "hotel", undo=undo), after(ctx)))
+            raise ValueError("no flight")
+
+        return flow
+
+    def die(_):
+        raise Killed
+
+    deployed = Deployed("trip", code(lambda ctx: None, die))
+    run = deployed.workflow.start()
+    with pytest.raises(Killed):
+        worker.advance_one(run.id, using="default")
+    deployed.code = code(lambda ctx: ctx.rollback(), None)
+    expire(run)
+    worker.drain("default", using="default")
+    assert done == ["car", "hotel", "cancel hotel", "cancel car"]
+    assert [name for _, name, _ in history(run)][-2:] == ["rollback:gather>0>hotel", "rollback:car"]
+    assert ended(run) == ("failed", True)
+
+
 # -- a compensation that fails -------------------------------------------------------------------------
 
 
