@@ -502,6 +502,32 @@ def test_a_skip_goes_on_and_the_end_tells_that_something_was_left(durable, done,
         client.result(stuck)
 
 
+def test_a_decision_is_about_the_one_that_gave_up_and_not_about_one_that_tries_again(durable, phone):
+    patient = step(name="patient", retry=Retry(max_attempts=2, initial_seconds=60, jitter=0))(phone)
+
+    @workflow("trip")
+    def trip(ctx):
+        def booking(undo):
+            def branch(ctx):
+                ctx.step("car", lambda: "car", compensate=undo)
+                ctx.rollback()
+
+            return branch
+
+        ctx.gather(booking(patient), booking(phone))
+
+    run = trip.start()
+    durable.run_until_idle()
+    assert Execution.objects.get(pk=run.id).stuck_reason == StuckReason.COMPENSATION
+    client.skip_compensation(run)
+    undone = {row.name[:8]: row.status for row in Step.objects.history(run.id).filter(kind=Kind.COMPENSATION)}
+    assert undone == {"gather/0": StepStatus.RETRYING, "gather/1": StepStatus.SKIPPED}
+    phone.is_down = False
+    durable.advance(HOUR)
+    durable.run_until_idle()
+    assert Execution.objects.get(pk=run.id).status == Status.COMPLETED
+
+
 def test_one_done_by_hand_counts(durable, stuck, phone):
     client.resolve_compensation(stuck, {"fax": 7}, actor="ada")
     durable.run_until_idle()
