@@ -205,6 +205,8 @@ def _park(replay: Replay, execution: Execution, park: Park) -> bool:
 
 
 def _finish(replay: Replay, execution: Execution, ending: Ended) -> None:
+    if replay.has_skipped and ending.status != Status.COMPLETED:
+        ending = replace(ending, status=Status.COMPENSATION_FAILED)
     _close(replay.claim, execution, ending, compensated=replay.is_compensated, deferred=tuple(replay.journal.deferred))
 
 

@@ -263,7 +263,12 @@ class Matcher:
     @property
     def is_compensated(self) -> bool:
         """Something was undone, and nothing that was to be undone has been skipped."""
-        return bool(self.shared.undone) and StepStatus.SKIPPED not in self.shared.undone
+        return bool(self.shared.undone) and not self.has_skipped
+
+    @property
+    def has_skipped(self) -> bool:
+        """Something that was to be undone has been left as it is, by a person's decision."""
+        return StepStatus.SKIPPED in self.shared.undone
 
     @property
     def is_replaying(self) -> bool:

@@ -8,7 +8,6 @@ before the first compensation runs: from then on its code is replayed up to that
 from __future__ import annotations
 
 from bisect import insort
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -73,7 +72,7 @@ def conclude(matcher: Matcher, outcome: Outcome) -> Outcome:
         rollback(matcher)
     except Leave as leave:
         return leave.why
-    return ending if matcher.is_compensated else replace(ending, status=Status.COMPENSATION_FAILED)
+    return ending
 
 
 def _record(matcher: Matcher, ending: Ended) -> Ended:

@@ -528,6 +528,31 @@ def test_a_decision_is_about_the_one_that_gave_up_and_not_about_one_that_tries_a
     assert Execution.objects.get(pk=run.id).status == Status.COMPLETED
 
 
+def test_a_skip_in_a_part_that_failed_is_told_at_the_end_too(durable, phone):
+    @workflow("trip")
+    def trip(ctx):
+        ctx.parallel({"car": lambda ctx: ctx.step("car", no_op, compensate=phone), "other": fails_at_once})
+
+    run = trip.start()
+    durable.run_until_idle()
+    client.skip_compensation(run)
+    durable.run_until_idle()
+    assert ended(run) == ("compensation_failed", False)
+
+
+def test_a_skip_before_a_success_is_no_failure(durable, book, phone):
+    @workflow("trip")
+    def trip(ctx):
+        book(ctx, "car", undo=phone)
+        ctx.rollback()
+
+    run = trip.start()
+    durable.run_until_idle()
+    client.skip_compensation(run)
+    durable.run_until_idle()
+    assert ended(run) == ("completed", False)
+
+
 def test_one_done_by_hand_counts(durable, stuck, phone):
     client.resolve_compensation(stuck, {"fax": 7}, actor="ada")
     durable.run_until_idle()
