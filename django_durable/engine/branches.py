@@ -15,7 +15,7 @@ from django_durable.engine import payloads, sagas
 from django_durable.engine.matching import Call, Matcher, describe
 from django_durable.engine.outcomes import Leave, Leaving, Mismatch, Park, Raised, Returned
 from django_durable.exceptions import Cancelled, InvalidOptionError, NondeterminismError
-from django_durable.models import Kind, Status
+from django_durable.models import Kind, Status, StepStatus
 
 Branch = Callable[..., Any]
 
@@ -93,7 +93,10 @@ def parallel(
         raise _mismatch(matcher, call, f"branches {names}", f"branches {list(branches)}")
     running = {name: _Running(matcher.branch(call, name), fn) for name, fn in branches.items()}
     for branch in running.values():
-        if branch.has_begun or _may_begin(running, settle, limit):
+        if branch.has_begun:
+            _advance(matcher, branch)
+        elif _may_begin(running, settle, limit):
+            branch.scope.is_called_off = branch.scope.is_called_off or _is_called_off(matcher, running)
             _advance(matcher, branch)
     if not settle and _failed(running):
         _call_off(matcher, call, running)
@@ -104,6 +107,13 @@ def parallel(
 def _may_begin(running: Mapping[str, _Running], settle: bool, limit: int | None) -> bool:
     waiting = sum(isinstance(branch.outcome, Park) for branch in running.values())
     return (limit is None or waiting < limit) and (settle or not _failed(running))
+
+
+def _is_called_off(matcher: Matcher, running: Mapping[str, _Running]) -> bool:
+    """Whether the whole part is, as far as the history tells: nobody says so again to one that cleans up."""
+    return matcher.interrupted is None and any(
+        branch.scope.interrupted == StepStatus.CANCELLED for branch in running.values()
+    )
 
 
 def _advance(matcher: Matcher, branch: _Running) -> None:

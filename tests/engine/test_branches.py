@@ -512,6 +512,26 @@ def test_map_begins_no_more_than_its_concurrency(durable, done, do):
     assert client.result(run) == [1, 2, 3]
 
 
+def test_a_map_that_is_called_off_begins_nothing_new_while_it_cleans_up(durable, done, do):
+    @workflow("flow")
+    def flow(ctx):
+        def handle(ctx, item):
+            do(ctx, f"begin {item}")
+            try:
+                ctx.wait_for_signal("never")
+            except Cancelled:
+                ctx.sleep(HOUR)
+                do(ctx, f"clean {item}")
+
+        ctx.parallel({"map": lambda ctx: ctx.map(handle, [1, 2], concurrency=1), "failing": failing})
+
+    run = flow.start()
+    run_for(durable, 3)
+    with pytest.raises(ExecutionFailedError, match="left failed"):
+        client.result(run)
+    assert done == ["begin 1", "clean 1"]
+
+
 # -- bad input -----------------------------------------------------------------------------------------
 
 
