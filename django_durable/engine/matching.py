@@ -34,7 +34,7 @@ from django_durable.engine.outcomes import (
     RollingBack,
 )
 from django_durable.engine.reconnect import TRANSIENT
-from django_durable.engine.scopes import LONGEST_NAME, Shared
+from django_durable.engine.scopes import LONGEST_PATH, Shared
 from django_durable.exceptions import (
     Cancelled,
     CodecError,
@@ -146,7 +146,7 @@ class Matcher:
         self._names[name] += 1
         numbered = name if self._names[name] == 1 else f"{name}#{self._names[name]}"
         if self.scope:
-            numbered = self._path(numbered)
+            numbered = self._path(kind, numbered)
         index, recorded = self.cursor, None
         if index < len(self.history):
             recorded = self.history[index]
@@ -165,10 +165,11 @@ class Matcher:
             self.interrupt_if_due(call)
         return call
 
-    def _path(self, name: str) -> str:
+    def _path(self, kind: Kind, name: str) -> str:
         path = f"{self.scope}/{name}"
-        if len(path) > LONGEST_NAME:
-            raise InvalidOptionError(f"{path!r} is nested too deep: with the names of its branches it must fit 255.")
+        if len(path) > LONGEST_PATH and kind not in UNDOING:
+            told = f"{path!r} is nested too deep: with the names of its branches it must fit {LONGEST_PATH}."
+            raise InvalidOptionError(told)
         return path
 
     def _raise_if_interrupted(self, recorded: Checkpoint) -> None:

@@ -112,7 +112,8 @@ def _steps(matcher: Matcher) -> list[str]:
 
 def _undo(matcher: Matcher, compensation: Compensation) -> None:
     definition = compensation.undo
-    name = compensation.step_id.replace("/", ">")  # it is recorded in the scope of who undoes
+    # Recorded in the scope of who undoes, under its path from there.
+    name = compensation.step_id.removeprefix(f"{matcher.scope}/").replace("/", ">")
     call = matcher.enter(Kind.COMPENSATION, f"rollback:{name}", target=definition.name)
     while call.recorded is None or not call.recorded.is_settled:
         if call.recorded is not None and _has_given_up(call.recorded):

@@ -580,6 +580,34 @@ def test_a_path_that_the_column_cannot_hold_is_refused(durable):
         durable.run(flow.start())
 
 
+@pytest.mark.parametrize("ends", ["inside", "outside"])
+def test_the_longest_path_can_be_undone(durable, done, ends):
+    """At another replay too: what does not fit the column comes back as another name."""
+
+    @workflow("flow")
+    def flow(ctx):
+        def inner(ctx):
+            ctx.step("s" * 66, no_op, compensate=lambda result: done.append("undone"))
+            if ends == "inside":
+                raise ValueError(ends)
+
+        try:
+            ctx.parallel({"a" * 90: lambda ctx: ctx.parallel({"b" * 70: inner})})
+        except ValueError:
+            ctx.sleep(HOUR)
+            raise
+        ctx.rollback()
+        ctx.sleep(HOUR)
+        raise ValueError(ends)
+
+    run = flow.start()
+    run_for(durable, 1)
+    with pytest.raises(ExecutionFailedError, match=ends):
+        client.result(run)
+    assert done == ["undone"]
+    assert max(map(len, names(run))) == 255
+
+
 def test_other_branches_than_the_recorded_ones_are_set_aside(durable):
     deployed = Deployed("flow", lambda ctx: ctx.gather(lambda ctx: ctx.sleep(HOUR)))
     run = deployed.workflow.start()
