@@ -210,6 +210,8 @@ def _finish(replay: Replay, execution: Execution, ending: Ended) -> bool:
     park = children.must_wait(replay) if has_children else None
     if park is not None:
         return _park(replay, execution, park)
+    if replay.has_skipped and ending.status != Status.COMPLETED:
+        ending = replace(ending, status=Status.COMPENSATION_FAILED)
     _close(
         replay.claim,
         execution,

@@ -14,7 +14,7 @@ from django_durable.engine import payloads, sagas
 from django_durable.engine.matching import Call, Matcher, describe
 from django_durable.engine.outcomes import Leave, Leaving, Mismatch, Park, Raised, Returned
 from django_durable.exceptions import Cancelled, InvalidOptionError, NondeterminismError
-from django_durable.models import Kind, Status
+from django_durable.models import Kind, Status, StepStatus
 from django_durable.parts import Case, Settled
 
 Branch = Callable[..., Any]
@@ -91,9 +91,12 @@ def parallel(
     call = _enter(matcher, Kind.PARALLEL, part, branches)
     running = {name: _Running(matcher.branch(call, name), fn) for name, fn in branches.items()}
     for branch in running.values():
-        if branch.has_begun or _may_begin(running, settle, limit):
+        if branch.has_begun:
             _advance(matcher, branch)
-    if not settle and _failure(running) is not None:
+        elif _may_begin(running, settle, limit):
+            branch.scope.is_called_off = branch.scope.is_called_off or _is_called_off(matcher, running)
+            _advance(matcher, branch)
+    if not settle and _failed(running):
         _call_off(matcher, call, running)
     _wait(matcher, running)
     return _values(matcher, call, running, settle=settle)
@@ -110,7 +113,14 @@ def _enter(matcher: Matcher, kind: Kind, part: str, branches: Mapping[str, Branc
 
 def _may_begin(running: Mapping[str, _Running], settle: bool, limit: int | None) -> bool:
     waiting = sum(isinstance(branch.outcome, Park) for branch in running.values())
-    return (limit is None or waiting < limit) and (settle or _failure(running) is None)
+    return (limit is None or waiting < limit) and (settle or not _failed(running))
+
+
+def _is_called_off(matcher: Matcher, running: Mapping[str, _Running]) -> bool:
+    """Whether the whole part is, as far as the history tells: nobody says so again to one that cleans up."""
+    return matcher.interrupted is None and any(
+        branch.scope.interrupted == StepStatus.CANCELLED for branch in running.values()
+    )
 
 
 def _advance(matcher: Matcher, branch: _Running) -> None:
@@ -122,20 +132,32 @@ def _advance(matcher: Matcher, branch: _Running) -> None:
         raise matcher.leave(branch.outcome)
 
 
-def _failure(running: Mapping[str, _Running]) -> BaseException | None:
-    """The first error that is not a cancellation, in the order of the branches."""
-    errors = [branch.outcome.error for branch in running.values() if isinstance(branch.outcome, Raised)]
-    return next((error for error in errors if not isinstance(error, Cancelled)), None)
+def _failed(running: Mapping[str, _Running]) -> _Running | None:
+    """The first branch with an error that is not a cancellation, in their order; last those that were interrupted.
+
+    One that failed while it cleaned up was called off by another's failure, or all of them by something outside.
+    """
+    failed = [branch for branch in running.values() if _error(branch.outcome) is not None]
+    return min(failed, key=lambda branch: branch.scope.interrupted is not None, default=None)
+
+
+def _error(outcome: object) -> BaseException | None:
+    return outcome.error if isinstance(outcome, Raised) and not isinstance(outcome.error, Cancelled) else None
 
 
 def _call_off(matcher: Matcher, call: Call, running: Mapping[str, _Running]) -> None:
     """Those that wait get ``Cancelled`` where they wait, and may clean up."""
     for name, branch in running.items():
         if isinstance(branch.outcome, Park):
-            matcher.shared.forget_compensations(branch.scope.scope)
-            branch.scope = matcher.branch(call, name)
-            branch.scope.is_called_off = True
-            _advance(matcher, branch)
+            _withdraw(matcher, call, name, branch)
+
+
+def _withdraw(matcher: Matcher, call: Call, name: str, branch: _Running) -> None:
+    matcher.shared.forget_compensations(branch.scope.scope)
+    branch.scope = matcher.branch(call, name)
+    branch.scope.interrupted = None  # calling off is another interruption than one that we were told before
+    branch.scope.is_called_off = True
+    _advance(matcher, branch)
 
 
 def _wait(matcher: Matcher, running: Mapping[str, _Running]) -> None:
@@ -157,15 +179,14 @@ def _wait(matcher: Matcher, running: Mapping[str, _Running]) -> None:
 
 
 def _values(matcher: Matcher, call: Call, running: Mapping[str, _Running], *, settle: bool) -> dict[str, Any]:
-    failure = None if settle else _failure(running)
-    if failure is not None:
+    failed = None if settle else _failed(running)
+    # Being called off by a branch beside it is that branch's own affair; anything else has interrupted us all.
+    for branch in running.values() if failed is None else (failed,):
+        matcher.interrupted = matcher.interrupted or branch.scope.interrupted
+    if failed is not None and (failure := _error(failed.outcome)) is not None:
         if matcher.shared.compensates:
             sagas.rollback(matcher, scope=call.name)
         raise failure
-    for branch in running.values():
-        matcher.interrupted = (
-            matcher.interrupted or branch.scope.interrupted
-        )  # the whole execution: no branch was called off
     outcomes = {name: branch.outcome for name, branch in running.items()}
     for outcome in outcomes.values():
         if isinstance(outcome, Raised) and isinstance(outcome.error, Cancelled):
@@ -206,10 +227,7 @@ def race(matcher: Matcher, part: str, branches: Mapping[str, Branch]) -> tuple[s
     losers = {name: branch for name, branch in running.items() if name != winner and branch.has_begun}
     matcher.interrupted = matcher.interrupted or running[winner].scope.interrupted
     for name, loser in losers.items():
-        matcher.shared.forget_compensations(loser.scope.scope)
-        loser.scope = matcher.branch(call, name)
-        loser.scope.is_called_off = True
-        _advance(matcher, loser)
+        _withdraw(matcher, call, name, loser)
     _wait(matcher, losers)
     for name in losers:
         if matcher.shared.compensates:

@@ -33,7 +33,7 @@ from django_durable.engine.outcomes import (
     RollingBack,
 )
 from django_durable.engine.reconnect import TRANSIENT
-from django_durable.engine.scopes import LONGEST_NAME, Shared
+from django_durable.engine.scopes import LONGEST_PATH, Shared
 from django_durable.exceptions import (
     Cancelled,
     CodecError,
@@ -146,7 +146,7 @@ class Matcher:
         self._names[name] += 1
         numbered = name if self._names[name] == 1 else f"{name}#{self._names[name]}"
         if self.scope:
-            numbered = self._path(numbered)
+            numbered = self._path(kind, numbered)
         index, recorded = self.cursor, None
         if index < len(self.history):
             recorded = self.history[index]
@@ -155,7 +155,7 @@ class Matcher:
             if (recorded.kind, recorded.name) != (kind, numbered):
                 expected, found = describe(recorded.kind, recorded.name), describe(kind, numbered)
                 raise self.leave(Mismatch(NondeterminismError(recorded.position, expected, found, _caller())))
-        elif self.shared.has_ended and kind not in UNDOING:
+        elif self.shared.has_ended and self.scope:
             raise self.leave(RollingBack())
         self.cursor += 1
         call = Call(index, numbered, kind, target, recorded, self.claim.now(), self.journal)
@@ -165,10 +165,11 @@ class Matcher:
             self.interrupt_if_due(call)
         return call
 
-    def _path(self, name: str) -> str:
+    def _path(self, kind: Kind, name: str) -> str:
         path = f"{self.scope}/{name}"
-        if len(path) > LONGEST_NAME:
-            raise InvalidOptionError(f"{path!r} is nested too deep: with the names of its branches it must fit 255.")
+        if len(path) > LONGEST_PATH and kind not in UNDOING:
+            told = f"{path!r} is nested too deep: with the names of its branches it must fit {LONGEST_PATH}."
+            raise InvalidOptionError(told)
         return path
 
     def _raise_if_interrupted(self, recorded: Checkpoint) -> None:
@@ -268,7 +269,12 @@ class Matcher:
     @property
     def is_compensated(self) -> bool:
         """Something was undone, and nothing that was to be undone has been skipped."""
-        return bool(self.shared.undone) and StepStatus.SKIPPED not in self.shared.undone
+        return bool(self.shared.undone) and not self.has_skipped
+
+    @property
+    def has_skipped(self) -> bool:
+        """Something that was to be undone has been left as it is, by a person's decision."""
+        return StepStatus.SKIPPED in self.shared.undone
 
     @property
     def is_replaying(self) -> bool:

@@ -16,7 +16,7 @@ from django_durable import dispatch
 from django_durable.clock import DatabaseNow
 from django_durable.engine.refusals import not_in_compensation
 from django_durable.engine.transitions import audit
-from django_durable.models import Execution, Kind, Status, Step, StepStatus, StuckReason, Timer
+from django_durable.models import Execution, Status, Step, StepStatus, StuckReason, Timer
 
 
 def retry_compensation(execution_id: UUID, *, using: str, actor: str, reason: str) -> None:
@@ -43,8 +43,8 @@ def _repair(execution_id: UUID, kind: str, changes: dict[str, Any], *, using: st
             status=Status.COMPENSATING, stuck_reason="", error=None, error_type="", waiting_for=""
         ):
             raise not_in_compensation(execution_id, using=using)
-        open_one = Step.objects.using(using).history(execution_id).filter(kind=Kind.COMPENSATION).unsettled()
-        before = dict(open_one.values("name", "attempts").get())
-        open_one.update(**changes)
+        given_up = Step.objects.using(using).history(execution_id).given_up()
+        before = dict(given_up.values("name", "attempts").get())
+        given_up.update(**changes)
         audit(using, execution_id, kind=kind, actor=actor, reason=reason, before=before)
         dispatch.wake(execution_id, queue=timers.values_list("queue", flat=True).get(), using=using)

@@ -8,7 +8,6 @@ before the first compensation runs: from then on its code is replayed up to that
 from __future__ import annotations
 
 from bisect import insort
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,7 +15,7 @@ from django.db import Error
 
 from django_durable.engine import bodies, endings, payloads, steps, transitions
 from django_durable.engine.history import Checkpoint
-from django_durable.engine.matching import Call, Matcher
+from django_durable.engine.matching import Call, Matcher, describe
 from django_durable.engine.outcomes import (
     Abandon,
     CompensationFailed,
@@ -52,8 +51,10 @@ def rollback(matcher: Matcher, scope: str | None = None) -> None:
     """
     prefix = f"{matcher.scope if scope is None else scope}/".lstrip("/")
     for latest in reversed([each for each in matcher.shared.compensations if each.step_id.startswith(prefix)]):
-        matcher.shared.compensations.remove(latest)
         _undo(matcher, latest)
+        matcher.shared.compensations.remove(
+            latest
+        )  # not before: a call in the wrong place is refused and undoes nothing
 
 
 def conclude(matcher: Matcher, outcome: Outcome) -> Outcome:
@@ -71,7 +72,7 @@ def conclude(matcher: Matcher, outcome: Outcome) -> Outcome:
         rollback(matcher)
     except Leave as leave:
         return leave.why
-    return ending if matcher.is_compensated else replace(ending, status=Status.COMPENSATION_FAILED)
+    return ending
 
 
 def _record(matcher: Matcher, ending: Ended) -> Ended:
@@ -94,11 +95,14 @@ def _record(matcher: Matcher, ending: Ended) -> Ended:
 
 def _recorded(matcher: Matcher) -> Ended:
     """Go on behind the mark. Today's code must want to undo what was written down there."""
-    position, mark = matcher.cursor, matcher.pass_mark()
+    mark = matcher.pass_mark()
+    if mark.kind != Kind.ROLLBACK:  # left in a branch, before what came after it
+        found = "a new call inside of what comes before it"
+        raise matcher.leave(Mismatch(NondeterminismError(mark.position, describe(mark.kind, mark.name), found)))
     kept = matcher.stored(payloads.load, mark.result)
     if kept["steps"] != _steps(matcher):
         difference = [f"the rollback of {', '.join(names) or 'nothing'}" for names in (kept["steps"], _steps(matcher))]
-        raise matcher.leave(Mismatch(NondeterminismError(position, *difference)))
+        raise matcher.leave(Mismatch(NondeterminismError(mark.position, *difference)))
     return Ended(status=Status(kept["status"]), result=kept["result"], error=mark.error, error_type=kept["error_type"])
 
 
@@ -108,7 +112,8 @@ def _steps(matcher: Matcher) -> list[str]:
 
 def _undo(matcher: Matcher, compensation: Compensation) -> None:
     definition = compensation.undo
-    name = compensation.step_id.replace("/", ">")  # it is recorded in the scope of who undoes
+    # Recorded in the scope of who undoes, under its path from there.
+    name = compensation.step_id.removeprefix(f"{matcher.scope}/").replace("/", ">")
     call = matcher.enter(Kind.COMPENSATION, f"rollback:{name}", target=definition.name)
     while call.recorded is None or not call.recorded.is_settled:
         if call.recorded is not None and _has_given_up(call.recorded):

@@ -17,7 +17,7 @@ from django_durable.engine.journal import Journal
 from django_durable.engine.outcomes import Leave
 from django_durable.models import Kind
 
-LONGEST_NAME = 255  # of the column
+LONGEST_PATH = 255 - len("rollback:")  # what undoes a step is recorded as that and its path; the column holds 255
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,10 +149,10 @@ def close(
     is_plain_end = not (deferred or has_children or execution.parent_id)
     with compound.whole(claim.using) if is_plain_end else transaction.atomic(using=claim.using):
         children.wake_parent(execution.parent_id, using=claim.using)
-        for checkpoint in deferred:
-            insert_checkpoint_of(claim, checkpoint)
         if not compound.close_execution(execution, changes, told, token=claim.token, using=claim.using):
             raise LeaseLostError
+        for checkpoint in deferred:  # after the fence: another holder may have recorded their positions
+            insert_checkpoint_of(claim, checkpoint)
         if has_children:
             _cancel_children(execution.id, using=claim.using)
         _tell(claim, execution, signals.execution_closed, status=status)

@@ -56,6 +56,10 @@ class StepQuerySet(models.QuerySet["Step"]):
     def unsettled(self) -> Self:
         return self.exclude(status__in=SETTLED)
 
+    def given_up(self) -> Self:
+        """The compensation that waits for a person: its attempts are used, and none is due."""
+        return self.filter(kind=Kind.COMPENSATION, status=StepStatus.RETRYING, due_at__isnull=True)
+
 
 class Step(models.Model):
     """One recorded outcome. A settled row never changes again."""

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from django_durable import Cancelled, client, signals, step, workflow
+from django_durable.clock import DatabaseNow
 from django_durable.engine import claims, worker
 from django_durable.exceptions import (
     DeadlineExceeded,
@@ -14,7 +15,7 @@ from django_durable.exceptions import (
     ExecutionTerminatedError,
     ExecutionTimedOutError,
 )
-from django_durable.models import AuditEntry, Timer
+from django_durable.models import AuditEntry, Execution, Step, Timer
 from tests.authoring import Killed, no_op
 
 
@@ -346,3 +347,24 @@ def test_a_pass_that_dies_is_taken_up_where_it_was(durable):
     durable.advance(timedelta(seconds=31))
     assert client.result(execution) == "done"
     assert ran == ["first", "second", "second"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("polling")
+def test_a_note_before_the_end_is_not_recorded_once_the_lease_is_lost(durable):
+    """The next holder has recorded the same position; that must be told as a lost lease, not as a database error."""
+    passes = []
+
+    @workflow("flow")
+    def flow(ctx):
+        ctx.note("here")
+        passes.append(len(passes))
+        if passes == [0]:
+            Timer.objects.update(due_at=DatabaseNow())  # the lease runs out
+            worker.drain("default", using="default")
+
+    run = flow.start()
+    worker.advance_one(run.id, using="default")
+    assert passes == [0, 1]
+    assert Step.objects.history(run.id).count() == 1
+    assert Execution.objects.get(pk=run.id).status == "completed"

@@ -327,6 +327,89 @@ def test_a_branch_may_wait_while_it_cleans_up(durable, done, do):
         client.result(run)
 
 
+def test_a_failure_calls_off_the_branches_of_a_clean_up_too(durable, done, do):
+    """What has interrupted the workflow does not interrupt its clean-up again; a branch beside that fails does."""
+
+    @workflow("flow")
+    def flow(ctx):
+        def waiting(ctx):
+            try:
+                ctx.wait_for_signal("never")
+            except Cancelled:
+                do(ctx, "called off")
+                raise
+
+        try:
+            ctx.sleep(HOUR)
+        except Cancelled:
+            ctx.parallel({"waiting": waiting, "failing": failing})
+
+    run = flow.start()
+    durable.run_until_idle()
+    client.cancel(run)
+    run_for(durable, 1)
+    with pytest.raises(ExecutionFailedError, match="left failed"):
+        client.result(run)
+    assert done == ["called off"]
+
+
+def clumsy(ctx):
+    try:
+        ctx.wait_for_signal("never")
+    except Cancelled:
+        raise LookupError("cleaning up failed") from None
+
+
+def test_the_first_failure_is_raised_and_not_what_it_led_to(durable):
+    @workflow("flow")
+    def flow(ctx):
+        ctx.parallel({"clumsy": clumsy, "failing": failing})
+
+    run = flow.start()
+    run_for(durable, 1)
+    with pytest.raises(ExecutionFailedError, match="left failed"):
+        client.result(run)
+
+
+def test_a_nested_part_that_cleans_up_badly_does_not_hide_the_first_failure(durable):
+    @workflow("flow")
+    def flow(ctx):
+        ctx.parallel({"nested": lambda ctx: ctx.gather(clumsy), "failing": failing})
+
+    run = flow.start()
+    run_for(durable, 1)
+    with pytest.raises(ExecutionFailedError, match="left failed"):
+        client.result(run)
+
+
+def test_a_cancellation_ends_it_as_cancelled_also_if_a_branch_cleans_up_badly(durable):
+    @workflow("flow")
+    def flow(ctx):
+        try:
+            ctx.gather(clumsy, clumsy)
+        except LookupError:
+            return "caught"
+
+    run = flow.start()
+    durable.run_until_idle()
+    client.cancel(run)
+    durable.run_until_idle()
+    assert Execution.objects.get(pk=run.id).status == "cancelled"
+
+
+def test_a_failure_that_called_off_the_others_does_not_count_as_a_cancellation(durable):
+    @workflow("flow")
+    def flow(ctx):
+        try:
+            ctx.parallel({"waiting": lambda ctx: ctx.wait_for_signal("never"), "failing": failing})
+        except ValueError:
+            return "caught"
+
+    run = flow.start()
+    run_for(durable, 1)
+    assert client.result(run) == "caught"
+
+
 def test_settle_waits_for_all_and_tells_how_each_ended(durable, do):
     @workflow("flow")
     def flow(ctx):
@@ -509,6 +592,26 @@ def test_map_begins_no_more_than_its_concurrency(durable, done, do):
     assert client.result(run) == [1, 2, 3]
 
 
+def test_a_map_that_is_called_off_begins_nothing_new_while_it_cleans_up(durable, done, do):
+    @workflow("flow")
+    def flow(ctx):
+        def handle(ctx, item):
+            do(ctx, f"begin {item}")
+            try:
+                ctx.wait_for_signal("never")
+            except Cancelled:
+                ctx.sleep(HOUR)
+                do(ctx, f"clean {item}")
+
+        ctx.parallel({"map": lambda ctx: ctx.map(handle, [1, 2], concurrency=1), "failing": failing})
+
+    run = flow.start()
+    run_for(durable, 3)
+    with pytest.raises(ExecutionFailedError, match="left failed"):
+        client.result(run)
+    assert done == ["begin 1", "clean 1"]
+
+
 # -- bad input -----------------------------------------------------------------------------------------
 
 
@@ -555,6 +658,34 @@ def test_a_path_that_the_column_cannot_hold_is_refused(durable):
 
     with pytest.raises(ExecutionFailedError, match="nested too deep"):
         durable.run(flow.start())
+
+
+@pytest.mark.parametrize("ends", ["inside", "outside"])
+def test_the_longest_path_can_be_undone(durable, done, ends):
+    """At another replay too: what does not fit the column comes back as another name."""
+
+    @workflow("flow")
+    def flow(ctx):
+        def inner(ctx):
+            ctx.step("s" * 66, no_op, compensate=lambda result: done.append("undone"))
+            if ends == "inside":
+                raise ValueError(ends)
+
+        try:
+            ctx.parallel({"a" * 90: lambda ctx: ctx.parallel({"b" * 70: inner})})
+        except ValueError:
+            ctx.sleep(HOUR)
+            raise
+        ctx.rollback()
+        ctx.sleep(HOUR)
+        raise ValueError(ends)
+
+    run = flow.start()
+    run_for(durable, 1)
+    with pytest.raises(ExecutionFailedError, match=ends):
+        client.result(run)
+    assert done == ["undone"]
+    assert max(map(len, names(run))) == 255
 
 
 def test_other_branches_than_the_recorded_ones_are_set_aside(durable):

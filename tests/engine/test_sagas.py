@@ -213,6 +213,18 @@ def test_what_was_rolled_back_is_not_undone_again_at_the_end(durable, done, book
     assert done == ["car", "cancel car", "train", "cancel train"]
 
 
+def test_a_rollback_in_the_wrong_place_is_refused_and_forgets_nothing(durable, done, book):
+    @workflow("trip")
+    def trip(ctx):
+        book(ctx, "car")
+        ctx.step("wrong", ctx.rollback)
+
+    run = trip.start()
+    with pytest.raises(ExecutionFailedError, match="inside the body of step 'wrong'"):
+        durable.run(run)
+    assert done == ["car", "cancel car"]
+
+
 def test_repeats_are_undone_one_by_one(durable, done):
     @workflow("trip")
     def trip(ctx):
@@ -331,6 +343,66 @@ def test_code_that_would_undo_something_else_is_set_aside(durable, done, book, p
     assert "the rollback of car" in client.inspect(run).error
 
 
+def fails_at_once(ctx):
+    raise ValueError("at once")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("mended", [lambda ctx: ctx.step("new", pytest.fail), lambda ctx: None])
+def test_a_part_that_does_not_fail_any_more_is_set_aside(durable, done, book, polling, mended):
+    """What the part's failure has undone stands in the history, and today's code does not come by it."""
+
+    def code(branch, undo):
+        def flow(ctx):
+            book(ctx, "car", undo=undo)
+            ctx.parallel({"hotel": lambda ctx: book(ctx, "hotel"), "other": branch})
+
+        return flow
+
+    def die(_):
+        raise Killed
+
+    deployed = Deployed("trip", code(fails_at_once, die))
+    run = deployed.workflow.start()
+    with pytest.raises(Killed):
+        worker.advance_one(run.id, using="default")
+    deployed.code = code(mended, None)
+    expire(run)
+    worker.drain("default", using="default")
+    row = Execution.objects.get(pk=run.id)
+    assert (row.status, row.stuck_reason) == ("stuck", StuckReason.NONDETERMINISM)
+    deployed.code = code(fails_at_once, None)
+    expire(run)
+    worker.drain("default", using="default")
+    assert done == ["car", "hotel", "cancel hotel", "cancel car"]
+    assert ended(run) == ("failed", True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_branch_undoes_nothing_new_once_the_end_is_decided(durable, done, book, polling):
+    def code(after, undo):
+        def flow(ctx):
+            book(ctx, "car", undo=undo)
+            ctx.gather(lambda ctx: (book(ctx, "hotel", undo=undo), after(ctx)))
+            raise ValueError("no flight")
+
+        return flow
+
+    def die(_):
+        raise Killed
+
+    deployed = Deployed("trip", code(lambda ctx: None, die))
+    run = deployed.workflow.start()
+    with pytest.raises(Killed):
+        worker.advance_one(run.id, using="default")
+    deployed.code = code(lambda ctx: ctx.rollback(), None)
+    expire(run)
+    worker.drain("default", using="default")
+    assert done == ["car", "hotel", "cancel hotel", "cancel car"]
+    assert [name for _, name, _ in history(run)][-2:] == ["rollback:gather>0>hotel", "rollback:car"]
+    assert ended(run) == ("failed", True)
+
+
 # -- a compensation that fails -------------------------------------------------------------------------
 
 
@@ -428,6 +500,57 @@ def test_a_skip_goes_on_and_the_end_tells_that_something_was_left(durable, done,
     assert ended(stuck) == ("compensation_failed", False)
     with pytest.raises(ExecutionFailedError, match="no flight"):
         client.result(stuck)
+
+
+def test_a_decision_is_about_the_one_that_gave_up_and_not_about_one_that_tries_again(durable, phone):
+    patient = step(name="patient", retry=Retry(max_attempts=2, initial_seconds=60, jitter=0))(phone)
+
+    @workflow("trip")
+    def trip(ctx):
+        def booking(undo):
+            def branch(ctx):
+                ctx.step("car", lambda: "car", compensate=undo)
+                ctx.rollback()
+
+            return branch
+
+        ctx.gather(booking(patient), booking(phone))
+
+    run = trip.start()
+    durable.run_until_idle()
+    assert Execution.objects.get(pk=run.id).stuck_reason == StuckReason.COMPENSATION
+    client.skip_compensation(run)
+    undone = {row.name[:8]: row.status for row in Step.objects.history(run.id).filter(kind=Kind.COMPENSATION)}
+    assert undone == {"gather/0": StepStatus.RETRYING, "gather/1": StepStatus.SKIPPED}
+    phone.is_down = False
+    durable.advance(HOUR)
+    durable.run_until_idle()
+    assert Execution.objects.get(pk=run.id).status == Status.COMPLETED
+
+
+def test_a_skip_in_a_part_that_failed_is_told_at_the_end_too(durable, phone):
+    @workflow("trip")
+    def trip(ctx):
+        ctx.parallel({"car": lambda ctx: ctx.step("car", no_op, compensate=phone), "other": fails_at_once})
+
+    run = trip.start()
+    durable.run_until_idle()
+    client.skip_compensation(run)
+    durable.run_until_idle()
+    assert ended(run) == ("compensation_failed", False)
+
+
+def test_a_skip_before_a_success_is_no_failure(durable, book, phone):
+    @workflow("trip")
+    def trip(ctx):
+        book(ctx, "car", undo=phone)
+        ctx.rollback()
+
+    run = trip.start()
+    durable.run_until_idle()
+    client.skip_compensation(run)
+    durable.run_until_idle()
+    assert ended(run) == ("completed", False)
 
 
 def test_one_done_by_hand_counts(durable, stuck, phone):
