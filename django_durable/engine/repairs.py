@@ -32,6 +32,14 @@ def settle_compensation(
     _repair(execution_id, kind, changes, using=using, actor=actor, reason=reason)
 
 
+def _given_up(execution_id: UUID, *, using: str) -> dict[str, Any]:
+    """The compensation that it is stuck in. Those that other branches still retry have a next attempt."""
+    compensations = Step.objects.using(using).history(execution_id).filter(kind=Kind.COMPENSATION, due_at=None)
+    found = compensations.unsettled().values("id", "name", "attempts").first()
+    assert found is not None
+    return found
+
+
 def _repair(execution_id: UUID, kind: str, changes: dict[str, Any], *, using: str, actor: str, reason: str) -> None:
     with transaction.atomic(using=using):
         timers = Timer.objects.using(using).filter(pk=execution_id)
@@ -43,8 +51,7 @@ def _repair(execution_id: UUID, kind: str, changes: dict[str, Any], *, using: st
             status=Status.COMPENSATING, stuck_reason="", error=None, error_type="", waiting_for=""
         ):
             raise not_in_compensation(execution_id, using=using)
-        open_one = Step.objects.using(using).history(execution_id).filter(kind=Kind.COMPENSATION).unsettled()
-        before = dict(open_one.values("name", "attempts").get())
-        open_one.update(**changes)
+        before = _given_up(execution_id, using=using)
+        Step.objects.using(using).filter(pk=before.pop("id")).update(**changes)
         audit(using, execution_id, kind=kind, actor=actor, reason=reason, before=before)
         dispatch.wake(execution_id, queue=timers.values_list("queue", flat=True).get(), using=using)
