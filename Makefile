@@ -43,9 +43,10 @@ check: $(VENV)/.dev ## format, lint, types, import rules, migrations, sizes, sys
 bench: $(VENV)/.test ## measure; ARGS="--only steps --database postgres"
 	$(PY) -m benchmarks $(ARGS)
 
-storm: $(VENV)/.test ## hurt real workers and servers at random; SEED=1 repeats one, SHORT=1 for CI, LONG=1 takes an hour
+storm: $(VENV)/.test ## hurt real workers and servers at random; SEED=1 repeats one, SHORT=1 for CI, LONG=1 takes two hours
 	$(PY) -m tests.storm $(if $(SEED),--seed $(SEED)) $(if $(filter-out 0,$(SHORT)),--short) \
 	    $(if $(filter-out 0,$(LONG)),--long) $(ARGS)
+	$(if $(filter-out 0,$(LONG)),$(PY) -m tests.generated --programs 100000 $(if $(SEED),--seed $(SEED)))
 
 planted: $(VENV)/.test ## plant known bugs in copies of the code; the tests must catch each; ARGS="--only no-sweep"
 	$(PY) -m tests.planted $(ARGS)

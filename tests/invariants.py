@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import combinations, pairwise
 from typing import Any
 from uuid import UUID
 
@@ -214,10 +215,17 @@ def _checkpoints(case: _Case) -> Iterator[str]:
 
 def _atomic_effects(case: _Case) -> Iterator[str]:
     completed = Counter(
-        step.name for step in _witnessed(case) if WITNESSED[step.target].atomic and step.status == StepStatus.COMPLETED
+        step.name
+        for step in _witnessed(case)
+        if WITNESSED[step.target].atomic and step.status == StepStatus.COMPLETED and not _is_resolved(step)
     )
     if case.rows != completed:
         yield f"has atomic effects {dict(case.rows)}, its completed atomic steps are {sorted(completed)}"
+
+
+def _is_resolved(step: Step) -> bool:
+    """A person has undone it by hand: its last error is kept beside that."""
+    return step.kind == Kind.COMPENSATION and step.error is not None
 
 
 def _ordinary_effects(case: _Case) -> Iterator[str]:
@@ -265,10 +273,7 @@ def _compensations(case: _Case) -> Iterator[str]:
     for step in (step for step in case.steps if step.kind == Kind.COMPENSATION):
         if _undone_by(step) not in done:
             yield f"undid by {step.name!r} what never completed"
-    undone = [_undone_by(step) for step in case.steps if step.kind == Kind.COMPENSATION]
-    by_completion = sorted((step for step in case.steps if step.name in undone), key=_completion)
-    if undone != [step.name for step in reversed(by_completion)]:
-        yield f"undid {undone}, reserved in the order {[step.name for step in by_completion]}"
+    yield from _undone_too_early(case)
     for mark in marks:
         wanted = payloads.load(mark.result)["steps"]
         is_done = case.execution.is_closed and case.execution.status != Status.TERMINATED
@@ -279,6 +284,22 @@ def _compensations(case: _Case) -> Iterator[str]:
             yield f"was to undo {wanted}, and did {after}"
     if len(marks) > 1 or (marks and case.execution.status == Status.COMPLETED):
         yield f"is {case.execution.status} with {len(marks)} rollbacks recorded"
+
+
+def _undone_too_early(case: _Case) -> Iterator[str]:
+    """Within one scope nothing is undone while a step that completed later still stands."""
+    scopes = defaultdict(list)
+    for step in case.steps:
+        if step.kind == Kind.COMPENSATION:
+            scopes[step.name.rpartition("/")[0]].append(step)
+    completed = {step.name: step for step in case.steps if step.kind == Kind.STEP}
+    for undoing in scopes.values():
+        for early, late in combinations(undoing, 2):
+            first, second = completed.get(_undone_by(early)), completed.get(_undone_by(late))
+            if first is None or second is None or _completion(first) > _completion(second):
+                continue
+            if second.position < early.position and second.finished_at <= early.started_at:
+                yield f"undid {first.name!r} before {second.name!r}, which completed later"
 
 
 def _undone_by(step: Step) -> str:
@@ -313,8 +334,10 @@ def _order(name: str, signals: list[Signal], waits: dict[str, Step]) -> Iterator
     if consumed != signals[: len(consumed)]:
         yield f"a later {name!r} was consumed before an earlier one"
     taken_by = [waits[signal.consumed_by] for signal in consumed if signal.consumed_by in waits]
-    if sorted(taken_by, key=lambda wait: wait.position) != taken_by:
-        yield f"{name!r} was not consumed in the order of acceptance"
+    for one, other in pairwise(taken_by):  # of waits in two branches the later one may be served first
+        is_beside = one.name.rpartition("/")[0] != other.name.rpartition("/")[0]
+        if one.finished_at > other.finished_at or (one.position > other.position and not is_beside):
+            yield f"{name!r} was not consumed in the order of acceptance"
     for signal, wait in zip(consumed, taken_by, strict=False):
         if signal.payload != wait.result:
             yield f"{wait.name!r} holds another payload than the signal that it consumed"

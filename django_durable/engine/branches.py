@@ -21,21 +21,33 @@ Branch = Callable[..., Any]
 
 
 def switch(matcher: Matcher, part: str, value: Any, cases: Sequence[Case], default: Branch | None) -> Any:
-    """Enter the branch that is recorded, or choose one now. Matchers run once."""
+    """Enter the branch that is recorded, or choose one now. Matchers run once.
+
+    That nothing matched is recorded too: the workflow may catch the error and go on, and its replays must.
+    """
     call = matcher.enter(Kind.SWITCH, part)
     if call.recorded is None:
-        chosen = next((case for case in cases if case.when(value)), None)
-        name = _DEFAULT if chosen is None and default is not None else chosen and chosen.name
-        if name is None:
-            raise InvalidOptionError(
-                f"switch {part!r}: no case matches {value!r}; there are {_listed(cases)}. Add one, or default=."
-            )
-        _record(matcher, call, name)
+        _record(matcher, call, _chosen(part, value, cases, default))
     name = _recorded(matcher, call)
+    if isinstance(name, list):
+        raise InvalidOptionError(*name)
     branches = {case.name: case.run for case in cases} | ({_DEFAULT: default} if default is not None else {})
     if name not in branches:
         raise _mismatch(matcher, call, f"branch {name!r}", f"{_listed(cases)} only")
     return _inline(matcher, matcher.branch(call, name), branches[name])
+
+
+def _chosen(part: str, value: Any, cases: Sequence[Case], default: Branch | None) -> str | list[str]:
+    """The name of a branch, or why there is none, in a list."""
+    for case in cases:
+        try:
+            if case.when(value):
+                return case.name
+        except Exception as error:
+            return [f"switch {part!r}: asking case {case.name!r} about {value!r} raised {error!r}. Mend its when=."]
+    if default is not None:
+        return _DEFAULT
+    return [f"switch {part!r}: no case matches {value!r}; there are {_listed(cases)}. Add one, or default=."]
 
 
 _DEFAULT = "__default"

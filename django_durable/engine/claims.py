@@ -47,7 +47,8 @@ class Claim:
     def now(self) -> datetime:
         """The database's clock, carried forward by this process's monotonic one.
 
-        ``taken_at`` was read before the database was asked, so this may run late by a round trip but never early.
+        ``taken_at`` is read after the database has answered, so this may run late by the answer's way but never ahead:
+        no timer fires early, and no pass records an earlier time than one before it.
         """
         return self.database_now + timedelta(seconds=clock.monotonic() - self.taken_at)
 
@@ -76,7 +77,7 @@ def take_next(queue: str, *, using: str) -> Claim | None:
 
 
 def _claim(using: str, *, execution_id: UUID | None, queue: str | None) -> Claim | None:
-    token, taken_at = uuid.uuid4(), clock.monotonic()
+    token = uuid.uuid4()
     lease = timedelta(seconds=get_settings().lease_seconds)
     holder = holders.this_process()
     if connections[using].vendor == "postgresql":
@@ -99,7 +100,6 @@ def _claim(using: str, *, execution_id: UUID | None, queue: str | None) -> Claim
         progress,
         refused_since,
         database_now,
-        taken_at=taken_at,
     )
 
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from django_durable import Cancelled, Case, Retry, Settled, client, step, workflow
-from django_durable.exceptions import ExecutionCancelledError, ExecutionFailedError
-from django_durable.models import Execution, Kind, Step, StuckReason
+from django_durable.exceptions import ExecutionCancelledError, ExecutionFailedError, InvalidOptionError
+from django_durable.models import Execution, Kind, Step, StepStatus, StuckReason
 from tests.authoring import Deployed, no_op
 
 HOUR = timedelta(hours=1)
@@ -732,3 +732,49 @@ def test_a_part_is_recorded_with_the_first_thing_inside(durable, polling):
         worker.advance_one(run.id, using="default")
     kinds = list(Step.objects.history(run.id).values_list("kind", flat=True))
     assert kinds == [Kind.NOTE, Kind.SWITCH, Kind.STEP]
+
+
+def _refuses(value):
+    raise LookupError(value)
+
+
+@pytest.mark.parametrize("cases", [{"card": no_op}, [Case("card", _refuses, no_op)]], ids=["no match", "no answer"])
+def test_a_switch_without_a_choice_fails_alike_at_every_replay(durable, done, do, cases):
+    @workflow("flow")
+    def flow(ctx):
+        try:
+            ctx.switch("pay", "cheque", cases)
+        except InvalidOptionError as error:
+            do(ctx, "went on")
+            ctx.sleep(HOUR)
+            return str(error)
+
+    run = flow.start()
+    run_for(durable, 1)
+    assert "switch 'pay'" in durable.run(run)
+    assert "cheque" in durable.run(run)
+    assert done == ["went on"]
+
+
+def test_a_person_helps_the_compensation_that_gave_up_and_not_one_that_is_retried(durable, done, do):
+    def fail(result):
+        raise OSError("line is down")
+
+    def undone_by(retry):
+        def branch(ctx):
+            ctx.step("book", no_op, compensate=step(name="undo", retry=retry)(fail))
+            ctx.rollback()
+
+        return branch
+
+    @workflow("flow")
+    def flow(ctx):
+        patient, impatient = Retry(initial_seconds=60), Retry(max_attempts=1)
+        ctx.parallel({"patient": undone_by(patient), "impatient": undone_by(impatient)})
+
+    run = flow.start()
+    durable.run_until_idle()
+    assert Execution.objects.get(pk=run.id).stuck_reason == StuckReason.COMPENSATION
+    client.skip_compensation(run)
+    row = Step.objects.history(run.id).get(status=StepStatus.SKIPPED)
+    assert row.name == "parallel/impatient/rollback:parallel>impatient>book"

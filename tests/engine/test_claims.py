@@ -4,6 +4,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 
 from django_durable import clock, workflow
 from django_durable.definitions import registry
@@ -89,6 +90,16 @@ def test_a_claim_carries_the_databases_clock_forward(durable, execution):
     assert claim.now() == clock.now()
     durable.clock.advance(timedelta(seconds=3))
     assert claim.now() == clock.now()
+
+
+def test_its_time_is_never_ahead_of_the_databases_however_long_the_claim_took(durable, execution):
+    def slowly(execute, *args):
+        durable.clock.advance(timedelta(seconds=4))
+        return execute(*args)
+
+    with connection.execute_wrapper(slowly):
+        claim = claims.take(execution.id, using=USING)
+    assert claim.now() <= clock.now()
 
 
 # -- keeping and returning -----------------------------------------------------------------------------
