@@ -777,4 +777,4 @@ def test_a_person_helps_the_compensation_that_gave_up_and_not_one_that_is_retrie
     assert Execution.objects.get(pk=run.id).stuck_reason == StuckReason.COMPENSATION
     client.skip_compensation(run)
     row = Step.objects.history(run.id).get(status=StepStatus.SKIPPED)
-    assert row.name == "parallel/impatient/rollback:parallel>impatient>book"
+    assert row.name == "parallel/impatient/rollback:book"

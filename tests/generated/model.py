@@ -195,7 +195,7 @@ class _Model:
         mine = sorted((path for path in self.offered if path.startswith(below)), key=lambda path: self.last[path])
         for path in reversed(mine):
             self.offered.remove(path)
-            undone, found = self.call(scope, "rollback:" + path.replace("/", ">"))
+            undone, found = self.call(scope, "rollback:" + path.removeprefix(scope.name).replace("/", ">"))
             self._require(found.status in {"completed", "skipped"}, f"{undone!r} is {found.status}")
             self.settled.append(found.status)
             scope.bodies.append(undone)
