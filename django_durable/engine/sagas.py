@@ -84,7 +84,7 @@ def _record(matcher: Matcher, ending: Ended) -> Ended:
         "error_type": ending.error_type,
         "steps": _steps(matcher),
     }
-    mark = call.checkpoint(result=payloads.dump(kept), error=ending.error, finished_at=matcher.claim.now())
+    mark = call.checkpoint(result=payloads.dump_own(kept), error=ending.error, finished_at=matcher.claim.now())
     try:
         recorded = matcher.journal.record(mark, partial(transitions.begin_compensating, matcher.claim))
     except (LeaseLostError, Error) as error:

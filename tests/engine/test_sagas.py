@@ -183,6 +183,21 @@ def test_terminate_undoes_nothing(durable, done, book):
     assert ended(run) == ("terminated", False)
 
 
+def test_a_rollback_of_many_steps_is_recorded_whatever_its_size(durable, done, settings):
+    settings.DURABLE = {**settings.DURABLE, "PAYLOAD_LIMIT_BYTES": 100}
+
+    @workflow("trip")
+    def trip(ctx):
+        for _ in range(20):
+            ctx.step("night", no_op, compensate=done.append)
+        raise ValueError("no flight")
+
+    run = trip.start()
+    durable.run_until_idle()
+    assert done == [None] * 20
+    assert ended(run) == ("failed", True)
+
+
 # -- ctx.rollback --------------------------------------------------------------------------------------
 
 
