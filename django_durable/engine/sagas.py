@@ -39,7 +39,10 @@ def offer(matcher: Matcher, call: Call, compensate: Any) -> None:
     step = call.recorded
     assert step is not None
     assert step.finished_at is not None
-    completed = (step.finished_at, step.position)
+    # What comes later in the code has completed later. The times alone do not say so: a claim's clock may run a round
+    # trip ahead of the next one's.
+    matcher.reached_at = max(matcher.reached_at, step.finished_at)
+    completed = (matcher.reached_at, step.position)
     offered = Compensation(call.name, bodies.as_step(compensate), step.result or "", completed)
     insort(matcher.shared.compensations, offered, key=lambda each: each.completed)
 
