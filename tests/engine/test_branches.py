@@ -410,6 +410,27 @@ def test_a_failure_that_called_off_the_others_does_not_count_as_a_cancellation(d
     assert client.result(run) == "caught"
 
 
+def test_a_finally_of_a_branch_has_its_turn_when_the_waiting_is_over(durable, done, do):
+    @workflow("flow")
+    def flow(ctx):
+        def waiting(ctx):
+            do(ctx, "reserved", undo=True)
+            try:
+                ctx.sleep(HOUR)
+            finally:
+                ctx.rollback()
+                do(ctx, "cleaned up")
+
+        ctx.gather(waiting, lambda ctx: ctx.sleep(2 * HOUR))
+
+    run = flow.start()
+    durable.run_until_idle()
+    assert done == ["reserved"]
+    run_for(durable, 2)
+    assert done == ["reserved", "undo reserved", "cleaned up"]
+    assert Execution.objects.get(pk=run.id).status == "completed"
+
+
 def test_settle_waits_for_all_and_tells_how_each_ended(durable, do):
     @workflow("flow")
     def flow(ctx):

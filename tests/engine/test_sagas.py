@@ -555,6 +555,31 @@ def test_a_skip_in_a_part_that_failed_is_told_at_the_end_too(durable, phone):
     assert ended(run) == ("compensation_failed", False)
 
 
+def test_a_cancellation_and_a_deadline_wait_for_a_part_that_is_stuck(durable, done, phone):
+    @workflow("trip")
+    def trip(ctx):
+        try:
+            ctx.parallel({"car": lambda ctx: ctx.step("car", no_op, compensate=phone), "other": fails_at_once})
+        except ValueError:
+            try:
+                ctx.sleep(HOUR)
+            except Cancelled as interruption:
+                done.append(type(interruption).__name__)
+                raise
+
+    run = trip.using(timeout=60).start()
+    durable.run_until_idle()
+    client.cancel(run)
+    durable.advance(HOUR)
+    durable.run_until_idle()
+    assert (Execution.objects.get(pk=run.id).stuck_reason, done) == (StuckReason.COMPENSATION, [])
+    phone.is_down = False
+    client.retry_compensation(run)
+    durable.run_until_idle()
+    assert done == ["Cancelled"]
+    assert ended(run) == ("cancelled", True)
+
+
 def test_a_skip_before_a_success_is_no_failure(durable, book, phone):
     @workflow("trip")
     def trip(ctx):
