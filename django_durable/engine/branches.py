@@ -60,7 +60,7 @@ def _listed(cases: Sequence[Case]) -> str:
 def _inline(outer: Matcher, branch: Matcher, fn: Branch) -> Any:
     """Run a branch as if its calls were made outside: it returns, raises and leaves for all of it."""
     outcome = branch.call(fn)
-    outer.interrupted = branch.interrupted
+    outer.interrupted, outer.reached_at = branch.interrupted, branch.reached_at
     return _passed_on(outer, outcome)
 
 
@@ -191,6 +191,7 @@ def _wait(matcher: Matcher, running: Mapping[str, _Running]) -> None:
 
 
 def _values(matcher: Matcher, call: Call, running: Mapping[str, _Running], *, settle: bool) -> dict[str, Any]:
+    matcher.reached_at = max([matcher.reached_at, *(branch.scope.reached_at for branch in running.values())])
     failed = None if settle else _failed(running)
     # Being called off by a branch beside it is that branch's own affair; anything else has interrupted us all.
     for branch in running.values() if failed is None else (failed,):

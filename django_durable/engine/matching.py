@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
 from django.db import Error
@@ -47,6 +47,7 @@ from django_durable.models import Kind, Status, StepStatus
 from django_durable.running import running_step
 
 T = TypeVar("T")
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
 UNDOING = frozenset({Kind.ROLLBACK, Kind.COMPENSATION})
 INTERRUPTIONS: dict[str, type[Cancelled]] = {
     StepStatus.CANCELLED: Cancelled,
@@ -110,6 +111,7 @@ class Matcher:
         branch._place(f"{call.name}/{name}")
         branch.interrupted = self.interrupted
         branch.is_called_off = self.is_called_off
+        branch.reached_at = self.reached_at
         return branch
 
     def call(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Returned | Raised | Leaving:
@@ -125,6 +127,7 @@ class Matcher:
         self.random_numbers = random.Random(f"{self.execution_id}/{scope}" if scope else self.execution_id.int)
         self.interrupted: StepStatus | None = None
         self.is_called_off = False  # a branch beside this one has failed
+        self.reached_at = _EARLIEST  # the latest completion of what can be undone, up to this place in the code
 
     # -- matching ----------------------------------------------------------------------------------
 

@@ -39,6 +39,11 @@ def dump(value: object) -> str:
     return seal(codec.encode(value, limit_bytes=get_settings().payload_limit_bytes))
 
 
+def dump_own(value: object) -> str:
+    """Encode what the engine itself keeps: its size is not the caller's to mend, so there is no limit."""
+    return seal(codec.encode(value))
+
+
 def load(text: str) -> Any:
     """A fresh decoded value. Raises CodecError."""
     return codec.decode(unseal(text))

@@ -39,7 +39,10 @@ def offer(matcher: Matcher, call: Call, compensate: Any) -> None:
     step = call.recorded
     assert step is not None
     assert step.finished_at is not None
-    completed = (step.finished_at, step.position)
+    # What comes later in the code has completed later. The times alone do not say so: a claim's clock may run a round
+    # trip ahead of the next one's.
+    matcher.reached_at = max(matcher.reached_at, step.finished_at)
+    completed = (matcher.reached_at, step.position)
     offered = Compensation(call.name, bodies.as_step(compensate), step.result or "", completed)
     insort(matcher.shared.compensations, offered, key=lambda each: each.completed)
 
@@ -84,7 +87,7 @@ def _record(matcher: Matcher, ending: Ended) -> Ended:
         "error_type": ending.error_type,
         "steps": _steps(matcher),
     }
-    mark = call.checkpoint(result=payloads.dump(kept), error=ending.error, finished_at=matcher.claim.now())
+    mark = call.checkpoint(result=payloads.dump_own(kept), error=ending.error, finished_at=matcher.claim.now())
     try:
         recorded = matcher.journal.record(mark, partial(transitions.begin_compensating, matcher.claim))
     except (LeaseLostError, Error) as error:

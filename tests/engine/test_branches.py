@@ -410,6 +410,27 @@ def test_a_failure_that_called_off_the_others_does_not_count_as_a_cancellation(d
     assert client.result(run) == "caught"
 
 
+def test_a_finally_of_a_branch_has_its_turn_when_the_waiting_is_over(durable, done, do):
+    @workflow("flow")
+    def flow(ctx):
+        def waiting(ctx):
+            do(ctx, "reserved", undo=True)
+            try:
+                ctx.sleep(HOUR)
+            finally:
+                ctx.rollback()
+                do(ctx, "cleaned up")
+
+        ctx.gather(waiting, lambda ctx: ctx.sleep(2 * HOUR))
+
+    run = flow.start()
+    durable.run_until_idle()
+    assert done == ["reserved"]
+    run_for(durable, 2)
+    assert done == ["reserved", "undo reserved", "cleaned up"]
+    assert Execution.objects.get(pk=run.id).status == "completed"
+
+
 def test_settle_waits_for_all_and_tells_how_each_ended(durable, do):
     @workflow("flow")
     def flow(ctx):
@@ -480,6 +501,35 @@ def test_steps_are_undone_in_the_reverse_order_of_their_completion_across_branch
     flow.start()
     run_for(durable, 3)
     assert done == ["first", "second", "third", "undo third", "undo second", "undo first"]
+
+
+def late(step_id):
+    """Record a completion as a claim does whose clock runs ahead of the next one's."""
+    row = Step.objects.get(name__endswith=step_id)
+    Step.objects.filter(pk=row.pk).update(finished_at=row.finished_at + 2 * HOUR)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda ctx, first: first(ctx),
+        lambda ctx, first: ctx.gather(first),
+        lambda ctx, first: ctx.switch("way", "a", {"a": first}),
+    ],
+)
+def test_what_comes_later_in_the_code_is_undone_first_whatever_the_clocks_say(durable, done, do, wrap):
+    @workflow("flow")
+    def flow(ctx):
+        wrap(ctx, lambda ctx: do(ctx, "first", undo=True))
+        ctx.sleep(HOUR)
+        ctx.gather(lambda ctx: do(ctx, "second", undo=True))
+        raise ValueError("after all")
+
+    flow.start()
+    durable.run_until_idle()
+    late("first")
+    run_for(durable, 1)
+    assert done == ["first", "second", "undo second", "undo first"]
 
 
 # -- race ----------------------------------------------------------------------------------------------

@@ -183,6 +183,21 @@ def test_terminate_undoes_nothing(durable, done, book):
     assert ended(run) == ("terminated", False)
 
 
+def test_a_rollback_of_many_steps_is_recorded_whatever_its_size(durable, done, settings):
+    settings.DURABLE = {**settings.DURABLE, "PAYLOAD_LIMIT_BYTES": 100}
+
+    @workflow("trip")
+    def trip(ctx):
+        for _ in range(20):
+            ctx.step("night", no_op, compensate=done.append)
+        raise ValueError("no flight")
+
+    run = trip.start()
+    durable.run_until_idle()
+    assert done == [None] * 20
+    assert ended(run) == ("failed", True)
+
+
 # -- ctx.rollback --------------------------------------------------------------------------------------
 
 
@@ -538,6 +553,31 @@ def test_a_skip_in_a_part_that_failed_is_told_at_the_end_too(durable, phone):
     client.skip_compensation(run)
     durable.run_until_idle()
     assert ended(run) == ("compensation_failed", False)
+
+
+def test_a_cancellation_and_a_deadline_wait_for_a_part_that_is_stuck(durable, done, phone):
+    @workflow("trip")
+    def trip(ctx):
+        try:
+            ctx.parallel({"car": lambda ctx: ctx.step("car", no_op, compensate=phone), "other": fails_at_once})
+        except ValueError:
+            try:
+                ctx.sleep(HOUR)
+            except Cancelled as interruption:
+                done.append(type(interruption).__name__)
+                raise
+
+    run = trip.using(timeout=60).start()
+    durable.run_until_idle()
+    client.cancel(run)
+    durable.advance(HOUR)
+    durable.run_until_idle()
+    assert (Execution.objects.get(pk=run.id).stuck_reason, done) == (StuckReason.COMPENSATION, [])
+    phone.is_down = False
+    client.retry_compensation(run)
+    durable.run_until_idle()
+    assert done == ["Cancelled"]
+    assert ended(run) == ("cancelled", True)
 
 
 def test_a_skip_before_a_success_is_no_failure(durable, book, phone):
