@@ -37,7 +37,7 @@ def _given_up(execution_id: UUID, *, using: str) -> dict[str, Any]:
     compensations = Step.objects.using(using).history(execution_id).filter(kind=Kind.COMPENSATION, due_at=None)
     found = compensations.unsettled().values("id", "name", "attempts").first()
     assert found is not None
-    return found
+    return dict(found)
 
 
 def _repair(execution_id: UUID, kind: str, changes: dict[str, Any], *, using: str, actor: str, reason: str) -> None:
