@@ -6,8 +6,9 @@ replay the same ones are entered again: their steps hand out what is recorded, o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from django_durable.context import Case, Settled
@@ -115,7 +116,9 @@ def parallel(
 
 def _may_begin(running: Mapping[str, _Running], settle: bool, limit: int | None) -> bool:
     waiting = sum(isinstance(branch.outcome, Park) for branch in running.values())
-    return (limit is None or waiting < limit) and (settle or _failure(running) is None)
+    # A clean-up that failed is no reason: at a replay it is met before what called it off, which may be yet to begin.
+    has_failed = next(_errors(running, interrupted=False), None) is not None
+    return (limit is None or waiting < limit) and (settle or not has_failed)
 
 
 def _advance(matcher: Matcher, branch: _Running) -> None:
@@ -128,9 +131,18 @@ def _advance(matcher: Matcher, branch: _Running) -> None:
 
 
 def _failure(running: Mapping[str, _Running]) -> BaseException | None:
-    """The first error that is not a cancellation, in the order of the branches."""
-    errors = [branch.outcome.error for branch in running.values() if isinstance(branch.outcome, Raised)]
-    return next((error for error in errors if not isinstance(error, Cancelled)), None)
+    """The first error that is not a cancellation, in the order of the branches.
+
+    That of a clean-up counts only if there is no other: what called the branch off is what went wrong.
+    """
+    return next(chain(_errors(running, interrupted=False), _errors(running, interrupted=True)), None)
+
+
+def _errors(running: Mapping[str, _Running], *, interrupted: bool) -> Iterator[BaseException]:
+    for branch in running.values():
+        outcome, is_interrupted = branch.outcome, branch.scope.interrupted is not None
+        if isinstance(outcome, Raised) and not isinstance(outcome.error, Cancelled) and is_interrupted == interrupted:
+            yield outcome.error
 
 
 def _call_off(matcher: Matcher, call: Call, running: Mapping[str, _Running]) -> None:
