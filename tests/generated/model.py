@@ -257,12 +257,12 @@ class _Model:
         ends = {name: _end(lambda name=name: self.block(inner[name], blocks[name])) for name in begun}
         for each in inner.values():
             self._sequence(each)
-        failures = [end for end in ends.values() if isinstance(end, _Failure)]
+        failures = [name for name, end in ends.items() if isinstance(end, _Failure)]
         if failures and not settle:
             self.unexplained = {each for each in self.unexplained if not each.startswith(f"{path}/")}
             if self.observed.compensates:
                 self.rollback(scope, f"{path}/")
-            raise failures[0]
+            raise ends[min(failures, key=lambda name: inner[name].interrupted is not None)]  # not that of a clean-up
         self._require(begun == list(blocks), f"{path!r} has ended without having begun all but {begun}")
         for each in inner.values():
             scope.interrupted = scope.interrupted or each.interrupted
