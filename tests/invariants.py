@@ -303,8 +303,9 @@ def _undone_too_early(case: _Case) -> Iterator[str]:
 
 
 def _undone_by(step: Step) -> str:
-    """The name of the step that a compensation undoes; it is recorded where the rollback was asked for."""
-    return step.name.rpartition("/")[2].removeprefix("rollback:").replace(">", "/")
+    """The name of the step that a compensation undoes; it is recorded in the scope of who undoes, by its path there."""
+    scope, slash, name = step.name.rpartition("/")
+    return scope + slash + name.removeprefix("rollback:").replace(">", "/")
 
 
 def _completion(step: Step) -> tuple[Any, int]:

@@ -125,7 +125,10 @@ def _enter(matcher: Matcher, kind: Kind, part: str, branches: Mapping[str, Branc
 
 def _may_begin(running: Mapping[str, _Running], settle: bool, limit: int | None) -> bool:
     waiting = sum(isinstance(branch.outcome, Park) for branch in running.values())
-    return (limit is None or waiting < limit) and (settle or not _failed(running))
+    # A clean-up that failed is no reason: at a replay it is met before what called it off, which may be yet to begin.
+    failed = _failed(running)
+    has_failed = failed is not None and failed.scope.interrupted is None
+    return (limit is None or waiting < limit) and (settle or not has_failed)
 
 
 def _is_called_off(matcher: Matcher, running: Mapping[str, _Running]) -> bool:

@@ -305,6 +305,30 @@ def test_a_branch_that_has_not_begun_is_not_begun_after_a_failure(durable, done,
     assert done == []
 
 
+def test_a_clean_up_that_fails_does_not_hide_what_went_wrong(durable, do):
+    @workflow("flow")
+    def flow(ctx):
+        def waiting(ctx):
+            try:
+                ctx.wait_for_signal("go")
+            except Cancelled:
+                do(ctx, "tidy")
+                raise KeyError("no broom") from None
+
+        def failing(ctx):
+            raise ValueError("no flight")
+
+        try:
+            ctx.parallel({"waiting": waiting, "failing": failing})
+        except ValueError as error:
+            ctx.sleep(HOUR)
+            return str(error)
+
+    run = flow.start()
+    run_for(durable, 1)
+    assert durable.run(run) == "no flight"
+
+
 def test_a_branch_may_wait_while_it_cleans_up(durable, done, do):
     @workflow("flow")
     def flow(ctx):

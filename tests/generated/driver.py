@@ -151,13 +151,13 @@ class Play:
         self.faults.stops = self.chance.choice((0, 0, 1))
         self.faults.news = list(self._news())
         self.signals = 0
-        self.deadline = self.chance.choice((2.0, 6.0, 15.0)) if self.chance.random() < 0.15 else None
+        self.deadline = self.chance.choice((2.0, 6.0, 15.0)) if self.chance.random() < 0.25 else None
         self.workflow = interpreter.leaving if self.chance.random() < 0.1 else interpreter.program
         self.died = 0
         self.id: UUID
 
     def _news(self) -> Iterator[Callable[[], None]]:
-        kinds = [self._signal] * self.chance.randint(0, 3) + [self._cancel] * (self.chance.random() < 0.2)
+        kinds = [self._signal] * self.chance.randint(0, 3) + [self._cancel] * (self.chance.random() < 0.3)
         self.chance.shuffle(kinds)
         yield from kinds
 

@@ -54,6 +54,7 @@ class Observed:
 class _Scope:
     name: str = ""  # with a slash at its end, unless it is the first
     interrupted: str | None = None
+    inherited: bool = False  # that was of the scope around it: a branch beside it may still call it off
     names: Counter[str] = field(default_factory=Counter)
     bodies: list[str] = field(default_factory=list)  # in the order of the program
 
@@ -116,11 +117,13 @@ class _Model:
             raise Wrong(f"{path!r} is not recorded")
         self.visited.add(path)
         if found.status in {"cancelled", "timed_out"}:
-            self._require(scope.interrupted is None, f"{path!r} was interrupted, which had been already")
+            self._require(
+                scope.interrupted is None or scope.inherited, f"{path!r} was interrupted, which had been already"
+            )
             self._require(found.status == "cancelled" or self.observed.has_deadline, f"{path!r} had no deadline")
             if found.status == "cancelled":
                 self.unexplained.add(path)
-            scope.interrupted = found.status
+            scope.interrupted, scope.inherited = found.status, False
             raise _Interruption
         return path, found
 
@@ -229,11 +232,11 @@ class _Model:
             chosen, block = "__default", node["default"]
         if block is None:
             raise _Failure("InvalidOptionError")
-        inner = _Scope(f"{path}/{chosen}/", scope.interrupted)
+        inner = _Scope(f"{path}/{chosen}/", scope.interrupted, scope.inherited)
         try:
             return self.block(inner, block)
         finally:
-            scope.interrupted = inner.interrupted
+            scope.interrupted, scope.inherited = inner.interrupted, inner.inherited
             self._sequence(inner)
 
     def do_parallel(self, scope: _Scope, node: Node) -> dict[str, Any]:
@@ -250,19 +253,20 @@ class _Model:
     ) -> dict[str, Any]:
         path, found = self.call(scope, part)
         self.expect(path, found, "completed")
-        inner = {name: _Scope(f"{path}/{name}/", scope.interrupted) for name in blocks}
+        inherited = scope.inherited or (scope.interrupted is not None and not settle)
+        inner = {name: _Scope(f"{path}/{name}/", scope.interrupted, inherited) for name in blocks}
         begun = [
             name for name in blocks if any(each.startswith(inner[name].name) for each in self.observed.checkpoints)
         ]
         ends = {name: _end(lambda name=name: self.block(inner[name], blocks[name])) for name in begun}
         for each in inner.values():
             self._sequence(each)
-        failures = [end for end in ends.values() if isinstance(end, _Failure)]
+        failures = [name for name, end in ends.items() if isinstance(end, _Failure)]
         if failures and not settle:
             self.unexplained = {each for each in self.unexplained if not each.startswith(f"{path}/")}
             if self.observed.compensates:
                 self.rollback(scope, f"{path}/")
-            raise failures[0]
+            raise ends[min(failures, key=lambda name: inner[name].interrupted is not None)]  # not that of a clean-up
         self._require(begun == list(blocks), f"{path!r} has ended without having begun all but {begun}")
         for each in inner.values():
             scope.interrupted = scope.interrupted or each.interrupted

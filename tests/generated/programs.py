@@ -41,7 +41,10 @@ class _Drawer:
 
     def branch(self, depth: int) -> Block:
         """Begins with a durable call, so that the history tells whether it was entered."""
-        return [self.chance.choice((self.step, partial(self.made, "note")))(), *self.block(depth, at_most=2)]
+        first = self.chance.choice((self.step, partial(self.made, "note")))()
+        if self.chance.random() < 0.4:  # so that the others often find one waiting
+            return [first, self.chance.choice((self.sleep, self.wait))(), *self.block(depth, at_most=2)]
+        return [first, *self.block(depth, at_most=2)]
 
     def node(self, depth: int) -> Node:
         simple = [
@@ -53,7 +56,7 @@ class _Drawer:
             (self.rollback, 1),
         ]
         simple += [(self.fail, 1), (self.once, 1)]
-        nested = [(self.attempt, 4), (self.switch, 2), (self.parallel, 3), (self.gather, 1), (self.map, 2)]
+        nested = [(self.attempt, 4), (self.switch, 2), (self.parallel, 5), (self.gather, 2), (self.map, 3)]
         makers = simple if depth >= DEEPEST else simple + nested
         self.left -= 1
         make = self.chance.choices([maker for maker, _ in makers], [weight for _, weight in makers])[0]
