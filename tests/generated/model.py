@@ -94,7 +94,8 @@ class _Model:
         if status != "completed" and self.offered and seen.compensates:
             self.visited.add("__rollback")
             self.rollback(scope, "")
-            status = "compensation_failed" if "skipped" in self.settled else status
+        if status != "completed" and "skipped" in self.settled:
+            status = "compensation_failed"
         self._sequence(scope)
         self._require(not self.unexplained or seen.is_cancelled, f"nobody cancelled {sorted(self.unexplained)}")
         extra = sorted(seen.checkpoints.keys() - self.visited)
