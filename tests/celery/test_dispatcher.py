@@ -262,7 +262,8 @@ def test_hints_of_many_threads_arrive_as_a_few(queue: str) -> None:
     seconds = took(lambda: in_threads(lambda: [dispatcher.drain("default", using="default") for _ in range(20)], 8))
     publishing.flush()
 
-    assert 2 <= waiting_messages(queue) <= 3 + seconds / publishing.FOLD_SECONDS
+    eventually(lambda: waiting_messages(queue) >= 2)  # RabbitMQ counts what it has taken a moment later
+    assert waiting_messages(queue) <= 3 + seconds / publishing.FOLD_SECONDS
 
 
 @pytest.mark.celery
