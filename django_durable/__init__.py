@@ -7,11 +7,13 @@ reaches a model, so it is safe to import before the apps are ready.
 from django_durable.codec import register as register_type
 from django_durable.context import Case, Context, Settled, SignalType, StepInfo, current_step
 from django_durable.definitions import registry, step, workflow
+from django_durable.events import EventInfo, EventType, on_event
 from django_durable.exceptions import (
     Cancelled,
     CodecError,
     ConfigurationError,
     DeadlineExceeded,
+    DeliveryConflict,
     DurableError,
     ExecutionCancelledError,
     ExecutionClosedError,
@@ -50,7 +52,10 @@ __all__ = [
     "ConfigurationError",
     "Context",
     "DeadlineExceeded",
+    "DeliveryConflict",
     "DurableError",
+    "EventInfo",
+    "EventType",
     "ExecutionCancelledError",
     "ExecutionClosedError",
     "ExecutionConflict",
@@ -81,6 +86,7 @@ __all__ = [
     "UnknownWorkflowError",
     "UsedTokenError",
     "current_step",
+    "on_event",
     "register_type",
     "registry",
     "step",

@@ -26,7 +26,7 @@ from django_durable.definitions import (
     bind_starter,
     registry,
 )
-from django_durable.engine import inbox, payloads, repairs, snapshot, starting, tokens, transitions
+from django_durable.engine import deliveries, inbox, payloads, repairs, snapshot, starting, tokens, transitions
 from django_durable.exceptions import (
     ExecutionCancelledError,
     ExecutionClosedError,
@@ -39,7 +39,7 @@ from django_durable.exceptions import (
     TransactionOpenError,
     UsedTokenError,
 )
-from django_durable.models import Execution, Status, StepStatus
+from django_durable.models import Delivery, Execution, Status, StepStatus
 from django_durable.names import check_key, check_name
 
 T = TypeVar("T")
@@ -201,6 +201,16 @@ def resolve_compensation(
     )
 
 
+def retry_delivery(
+    delivery: Delivery | UUID | str, *, reason: str = "", actor: object = "", using: str | None = None
+) -> None:
+    """Deliver an event that a receiver has failed to take, or will be offered later, now; all attempts begin anew.
+
+    Raises DeliveryConflict if it is delivered, being tried at this moment, or gone. Transaction: the caller's.
+    """
+    deliveries.retry(_id_of(delivery), using=_alias(using), actor=_actor(actor), reason=reason)
+
+
 # -- reading -------------------------------------------------------------------------------------------
 
 
@@ -298,7 +308,7 @@ def _alias(using: str | None) -> str:
     return using or get_settings().database
 
 
-def _id_of(execution: Target) -> UUID:
+def _id_of(execution: Target | Delivery) -> UUID:
     if isinstance(execution, str):
         try:
             return UUID(execution)

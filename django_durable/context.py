@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from logging import Logger, LoggerAdapter
-from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 from django.core.exceptions import ValidationError
 
-from django_durable import codec
 from django_durable.clock import to_instant, to_seconds
+from django_durable.events import EventType, check_event
 from django_durable.exceptions import ConfigurationError, InvalidOptionError, NotInWorkflowError, SignalRefusedError
-from django_durable.names import Named, check_name, check_step_id
+from django_durable.messages import Message
+from django_durable.names import check_name, check_step_id
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,7 +30,7 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 
-class SignalType(Named, Generic[T]):
+class SignalType(Message[T]):
     """A named message into a workflow, with the class of its payload.
 
     payload: a dataclass, an Enum or a pydantic model; None for plain JSON values. It is registered with the codec.
@@ -37,26 +38,19 @@ class SignalType(Named, Generic[T]):
     ValidationError. It runs at the call that sends, also where the signal is given by its name.
     """
 
+    noun = "Signal"
+
     def __init__(
         self, name: str, payload: type[T] | None = None, *, validator: Callable[[T], bool | None] | None = None
     ) -> None:
-        self.name = check_name(name, "Signal name")
-        self.payload = payload
+        super().__init__(name, payload)
         self.validator = validator
-        if payload is not None and payload not in _PLAIN_TYPES:
-            codec.register(payload)
         if validator is not None:
             _declare_validated(self)
 
-    def __repr__(self) -> str:
-        return f"SignalType({self.name!r})"
-
     def check(self, payload: Any) -> None:
         """Refuse a payload of another class, or one that the validator refuses, at the call."""
-        if self.payload is not None and not isinstance(payload, self.payload):
-            raise InvalidOptionError(
-                f"Signal {self.name!r} carries {self.payload.__qualname__}, not {type(payload).__qualname__}."
-            )
+        super().check(payload)
         if self.validator is not None and not self._is_valid(self.validator, payload):
             raise SignalRefusedError(self.name)
 
@@ -75,7 +69,6 @@ class SignalType(Named, Generic[T]):
         return verdict is not False
 
 
-_PLAIN_TYPES: frozenset[type] = frozenset({str, int, float, bool, dict, list, tuple})
 _VALIDATED: dict[str, SignalType[Any]] = {}  # by name, so that no way of sending goes round a validator
 
 
@@ -159,6 +152,7 @@ class Runtime(Protocol):
     def sleep_until(self, at: datetime) -> None: ...
     def wait_for_signal(self, name: str, timeout_seconds: float | None, default: Any) -> Any: ...
     def signal_token(self, name: str, lifetime_seconds: float) -> str: ...
+    def emit(self, event: str, payload: object) -> None: ...
     def note(self, text: str) -> None: ...
     def now(self) -> datetime: ...
     def random(self) -> random.Random: ...
@@ -370,6 +364,18 @@ class Context:
         if lifetime_seconds == 0:
             raise InvalidOptionError("expires=0: give a positive duration.")
         return self._runtime.signal_token(name, lifetime_seconds)
+
+    @overload
+    def emit(self, event: EventType[T], payload: T) -> None: ...
+    @overload
+    def emit(self, event: str, payload: object = None) -> None: ...
+    def emit(self, event: EventType[Any] | str, payload: object = None) -> None:
+        """Tell the receivers of ``@on_event`` that something has happened; recorded once, delivered after the commit.
+
+        event: an ``EventType`` or its name. Each receiver registered in this process gets it at least once, with the
+        same id. Raises CodecError, and InvalidOptionError for a payload of another class; nothing is written then.
+        """
+        self._runtime.emit(check_event(event, payload), payload)
 
     def note(self, text: str) -> None:
         """Record a line for people in the history; text: up to 2,000 characters."""

@@ -169,6 +169,25 @@ class ExecutionClosedError(ExecutionConflict):
         return f"{told} It keeps the key {self.key!r}: start with another one, such as one with a date or number in it."
 
 
+class DeliveryConflict(DurableError):
+    """A delivery that cannot be retried: delivered, being tried at this moment, or not there.
+
+    status: "delivered", "pending" while it is being tried, or empty if there is no such delivery.
+    """
+
+    def __init__(self, delivery_id: object, status: str) -> None:
+        super().__init__(delivery_id, status)
+        self.delivery_id = delivery_id
+        self.status = status
+
+    def __str__(self) -> str:
+        if not self.status:
+            return f"There is no delivery {self.delivery_id}; give the id of a Delivery, not of its event."
+        if self.status == "pending":
+            return f"Delivery {self.delivery_id} is being tried at this moment; look again in a minute."
+        return f"Delivery {self.delivery_id} is {self.status}: there is nothing to retry."
+
+
 class TokenError(DurableError):
     """A signal token was refused; nothing was written. Tell strangers no more than that."""
 

@@ -7,16 +7,27 @@ import pytest
 
 from django_durable import Context, step, workflow
 from django_durable.definitions import registry
-from django_durable.models import AuditEntry, Execution, Schedule, ScheduleTick, Signal, Step, Timer
+from django_durable.events import receivers
+from django_durable.models import (
+    AuditEntry,
+    Delivery,
+    Execution,
+    OutboxEvent,
+    Schedule,
+    ScheduleTick,
+    Signal,
+    Step,
+    Timer,
+)
 
-TABLES = (AuditEntry, Execution, Schedule, ScheduleTick, Signal, Step, Timer)
+TABLES = (AuditEntry, Delivery, Execution, OutboxEvent, Schedule, ScheduleTick, Signal, Step, Timer)
 NO_BROKER = {"DISPATCHER": "django_durable.dispatch.NullDispatcher"}
 
 
 @pytest.fixture(autouse=True)
 def isolated_registry() -> Iterator[None]:
     """Forget after each test what it registered."""
-    with registry.isolated():
+    with registry.isolated(), receivers.isolated():
         yield
 
 

@@ -10,7 +10,17 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from django_durable import clock
-from django_durable.models import AuditEntry, Execution, Schedule, ScheduleTick, Signal, Step, Timer
+from django_durable.models import (
+    AuditEntry,
+    Delivery,
+    Execution,
+    OutboxEvent,
+    Schedule,
+    ScheduleTick,
+    Signal,
+    Step,
+    Timer,
+)
 
 if TYPE_CHECKING:  # generic for type checkers only
     ModelAdmin = admin.ModelAdmin[Any]
@@ -127,6 +137,19 @@ class StepAdmin(ReadOnlyAdmin):
 class SignalAdmin(ReadOnlyAdmin):
     list_display = ["id", "execution_id", "seq", "name", "accepted_at", "consumed_by"]
     search_fields = ["=execution__id"]
+
+
+@admin.register(OutboxEvent)
+class OutboxEventAdmin(ReadOnlyAdmin):
+    list_display = ["id", "execution_id", "name", "created_at"]
+    search_fields = ["=execution__id"]
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin):
+    list_display = ["id", "event_id", "receiver", "status", "attempts", "due_at", "delivered_at"]
+    list_filter = ["status"]
+    search_fields = ["=event__id"]
 
 
 @admin.register(Schedule)

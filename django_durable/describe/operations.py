@@ -40,6 +40,7 @@ OPERATIONS = {
     ),
     "note": Operation(kind="note", arguments=("text",), default_id="note"),
     "now": Operation(kind="now", default_id="now"),
+    "emit": Operation(kind="emit", arguments=("event", "payload"), default_id="emit:{event}"),
     "rollback": Operation(kind="rollback"),
     "switch": Operation(kind="switch", arguments=("id", "value", "branches"), keywords=("default",), has_branches=True),
     "parallel": Operation(
@@ -54,7 +55,6 @@ OPERATIONS = {
     "map": Operation(kind="map", keywords=("concurrency",), default_id="map", takes_id=True, has_branches=True),
     # Not yet in Context: read by syntax alone, so that the first code that uses them has a shape.
     "patched": Operation(kind="patched", arguments=("id",)),
-    "emit": Operation(kind="emit", arguments=("event", "payload")),
     "signal_token": Operation(kind="signalToken", arguments=("signal",), keywords=("expires",)),
     "start_child": Operation(kind="workflow", arguments=("target",), takes_id=True),
     "call": Operation(kind="workflow", arguments=("target",), keywords=("timeout",), takes_id=True),

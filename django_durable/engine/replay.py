@@ -13,7 +13,7 @@ from typing import Any
 
 from django_durable.context import Case, Context
 from django_durable.definitions import WorkflowDefinition
-from django_durable.engine import branches, inbox, notes, sagas, steps, timers, tokens
+from django_durable.engine import branches, inbox, notes, outbox, sagas, steps, timers, tokens
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import Journal
 from django_durable.engine.logs import ExecutionLogger
@@ -114,6 +114,9 @@ class Replay(Matcher):
 
     def signal_token(self, name: str, lifetime_seconds: float) -> str:
         return tokens.issue(self, name, lifetime_seconds)
+
+    def emit(self, event: str, payload: object) -> None:
+        outbox.emit(self, event, payload)
 
     def note(self, text: str) -> None:
         notes.note(self, text)

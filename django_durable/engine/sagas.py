@@ -12,13 +12,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from django.db import Error
-
 from django_durable.engine import bodies, endings, payloads, steps, transitions
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.matching import Call, Matcher
 from django_durable.engine.outcomes import (
-    Abandon,
     CompensationFailed,
     Ended,
     Leave,
@@ -29,7 +26,7 @@ from django_durable.engine.outcomes import (
     RollingBack,
 )
 from django_durable.engine.scopes import Compensation
-from django_durable.exceptions import LeaseLostError, NondeterminismError
+from django_durable.exceptions import NondeterminismError
 from django_durable.models import Kind, Status, StepStatus
 
 MARK = "__rollback"
@@ -84,11 +81,7 @@ def _record(matcher: Matcher, ending: Ended) -> Ended:
         "steps": _steps(matcher),
     }
     mark = call.checkpoint(result=payloads.dump(kept), error=ending.error, finished_at=matcher.claim.now())
-    try:
-        recorded = matcher.journal.record(mark, partial(transitions.begin_compensating, matcher.claim))
-    except (LeaseLostError, Error) as error:
-        raise matcher.leave(Abandon(error)) from error
-    matcher.remember(call, recorded)
+    matcher.record(call, mark, partial(transitions.begin_compensating, matcher.claim))
     return ending
 
 

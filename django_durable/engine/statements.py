@@ -20,7 +20,7 @@ from django_durable import clock
 from django_durable.clock import DatabaseNow, database_now_sql
 from django_durable.engine.history import FIELDS, Checkpoint, values_of
 from django_durable.engine.prepared import hot_cursor
-from django_durable.models import Priority, Step, Timer
+from django_durable.models import Delivery, Priority, Step, Timer
 
 if TYPE_CHECKING:
     Field = models.Field[Any, Any]
@@ -141,17 +141,25 @@ def _adapted(values: list[Any], fields: list[Field], connection: BaseDatabaseWra
 
 
 def any_due(using: str, queues: Sequence[str]) -> list[str]:
-    """Those of the queues that hold anything due, in one statement.
+    """Those of the queues that hold anything due, executions or deliveries, in one statement.
 
     Not by EXISTS: after a backlog the planner takes a due row for easy to come by, and reads the sleepers for it.
     """
     connection = connections[using]
-    probes = [next_due(connection, queue) for queue in queues]
-    sql = ", ".join(f"{probe} IS NOT NULL" for probe, _ in probes)
+    probes = [(next_due(connection, queue), _next_delivery(connection, queue)) for queue in queues]
+    sql = ", ".join(f"COALESCE({probe}, {delivery}) IS NOT NULL" for (probe, _), (delivery, _) in probes)
     with hot_cursor(connection) as cursor:
-        cursor.execute(f"SELECT {sql}", [param for _, params in probes for param in params])
+        cursor.execute(f"SELECT {sql}", [param for both in probes for _, params in both for param in params])
         row = cursor.fetchone()
     return [queue for queue, due in zip(queues, row, strict=True) if due]
+
+
+def _next_delivery(connection: BaseDatabaseWrapper, queue: str) -> SQL:
+    """A scalar sub-query: the id of the delivery of a queue that has been due for longest, or NULL."""
+    now, now_params = now_sql(connection)
+    table = _quoted(connection, Delivery._meta.db_table)
+    sql = f"(SELECT id FROM {table} WHERE queue = %s AND due_at <= {now} ORDER BY due_at LIMIT 1)"  # noqa: S608
+    return sql, [queue, *now_params]
 
 
 def _share_lock(connection: BaseDatabaseWrapper) -> str:

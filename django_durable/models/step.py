@@ -20,6 +20,7 @@ class Kind(models.TextChoices):
     SLEEP = "sleep"
     WAIT = "wait"
     NOTE = "note"
+    EMIT = "emit"
     NOW = "now"
     SWITCH = "switch"  # which branch was chosen
     PARALLEL = "parallel"  # which branches it has

@@ -15,7 +15,7 @@ from django.test import override_settings
 from django_durable import client, clock
 from django_durable.conf import get_settings
 from django_durable.engine import bodies, snapshot, worker
-from django_durable.models import Timer
+from django_durable.models import Delivery, Timer
 
 MOST_PASSES = 10_000
 Stub = Callable[..., Any]
@@ -122,9 +122,10 @@ class DurableKit:
         return passes
 
     def _next_due_at(self) -> datetime | None:
-        timers = Timer.objects.using(get_settings().database).filter(due_at__gt=self.clock.now())
-        found: datetime | None = timers.aggregate(first=Min("due_at"))["first"]
-        return found
+        using, now = get_settings().database, self.clock.now()
+        waiting = (model.objects.using(using).filter(due_at__gt=now) for model in (Timer, Delivery))
+        found = [rows.aggregate(first=Min("due_at"))["first"] for rows in waiting]
+        return min((at for at in found if at is not None), default=None)
 
 
 class DurableTestMixin:

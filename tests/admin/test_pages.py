@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from django_durable import client as durable_client
 from django_durable import clock, workflow
-from django_durable.models import Execution, Signal, Status, Step, StuckReason
+from django_durable.models import Delivery, Execution, OutboxEvent, Signal, Status, Step, StuckReason
 from tests.models import rows
 from tests.models.rows import AT
 
@@ -33,6 +33,8 @@ with_payload = pytest.mark.parametrize(
         (Step, "result"),
         (Step, "error"),
         (Signal, "payload"),
+        (OutboxEvent, "payload"),
+        (Delivery, "error"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
@@ -78,8 +80,10 @@ def fill(text):
     step = rows.step(execution, name=text, target=text, result=f'[1, "{text}"]', error=f'[1, "{text}"]')
     consumed = {"consumed_by": text, "consumed_at": AT}
     signal = rows.signal(execution, name=text, payload=f'[1, "{text}"]', signal_id=text, **consumed)
+    event = rows.event(execution, name=text, payload=f'[1, "{text}"]')
+    delivery = rows.delivery(event, receiver=text, queue=text, error=f'[1, "{text}"]')
     entry = rows.audit(execution_id=execution.pk, kind=text, actor=text, reason=text, before={text: text})
-    return {type(row): row for row in (execution, schedule, tick, timer, step, signal, entry)}
+    return {type(row): row for row in (execution, schedule, tick, timer, step, signal, event, delivery, entry)}
 
 
 def staff(*permissions):
@@ -243,6 +247,10 @@ def only_payload(model):
         return rows.closed(input=STORED, result=STORED, error=STORED)
     if model is Step:
         return rows.step(result=STORED, error=STORED)
+    if model is OutboxEvent:
+        return rows.event(payload=STORED)
+    if model is Delivery:
+        return rows.delivery(error=STORED)
     return rows.signal(payload=STORED)
 
 

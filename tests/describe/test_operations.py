@@ -39,7 +39,7 @@ def test_one_line_calls_have_kinds_of_their_own():
         """
         patched faster
         if ctx.patched('faster'):
-            emit event=orders.paid payload={'by': 1}
+            emit emit:orders.paid event=orders.paid payload={'by': 1}
         signalToken signal=orders.approved expires=60
         rollback
         continueAsNew

@@ -7,8 +7,10 @@ from uuid import uuid4
 
 from django_durable.models import (
     AuditEntry,
+    Delivery,
     Execution,
     Kind,
+    OutboxEvent,
     Schedule,
     ScheduleTick,
     Signal,
@@ -53,6 +55,15 @@ def step(of: Execution | None = None, **values: Any) -> Step:
 def signal(of: Execution | None = None, **values: Any) -> Signal:
     given = {"seq": next(_numbers), "name": "go", "payload": "[1, null]"}
     return Signal.objects.create(**{"execution": of or execution(), **given, **values})
+
+
+def event(of: Execution | None = None, **values: Any) -> OutboxEvent:
+    return OutboxEvent.objects.create(**{"execution": of or execution(), "name": "paid", "payload": "[1, 7]", **values})
+
+
+def delivery(of: OutboxEvent | None = None, **values: Any) -> Delivery:
+    given = {"event": of or event(), "receiver": "mail", "queue": "default", "due_at": AT}
+    return Delivery.objects.create(**{**given, **values})
 
 
 def schedule(**values: Any) -> Schedule:

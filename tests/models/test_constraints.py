@@ -291,3 +291,34 @@ def test_an_execution_takes_its_rows_along_but_not_its_audit_trail_nor_its_child
 def test_every_constraint_is_tried_above():
     source = Path(__file__).read_text()
     assert [name for name in CONSTRAINTS if f'"{name}"' not in source] == []
+
+
+# -- events --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"status": "pending", "due_at": None},
+        {"status": "pending", "delivered_at": AT},
+        {"status": "delivered", "due_at": None},
+        {"status": "delivered", "delivered_at": AT},
+        {"status": "delivered", "due_at": None, "delivered_at": AT, "token": uuid4()},
+        {"status": "failed"},
+        {"status": "failed", "due_at": None, "delivered_at": AT},
+        {"status": "failed", "due_at": None, "token": uuid4()},
+        {"status": "lost"},
+    ],
+    ids=str,
+)
+def test_a_delivery_that_contradicts_itself_is_refused(values):
+    with refused_by("durable_delivery_whole"):
+        rows.delivery(**values)
+
+
+def test_a_second_delivery_of_an_event_to_one_receiver_is_refused():
+    event = rows.event()
+    rows.delivery(event)
+    rows.delivery(event, receiver="other")
+    with refused_by("durable_delivery_once"):
+        rows.delivery(event)

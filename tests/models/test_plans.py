@@ -10,8 +10,19 @@ import pytest
 from django.db import connection, transaction
 
 from django_durable import client
-from django_durable.engine import claims, history, statements, tick
-from django_durable.models import AuditEntry, Execution, Priority, Schedule, Signal, Status, Step, Timer
+from django_durable.engine import claims, deliveries, history, statements, tick
+from django_durable.models import (
+    AuditEntry,
+    Delivery,
+    Execution,
+    OutboxEvent,
+    Priority,
+    Schedule,
+    Signal,
+    Status,
+    Step,
+    Timer,
+)
 
 pytestmark = pytest.mark.skipif(
     connection.vendor != "postgresql", reason="plans are read on PostgreSQL, whose EXPLAIN is fit for a test"
@@ -76,6 +87,17 @@ def fill_all():
     )
     fill(
         AuditEntry, **own, execution_id=uuid_sql("n"), kind="'completed'", created_at="now() - n * interval '1 second'"
+    )
+    fill(OutboxEvent, **own, execution=uuid_sql("n"), name="'paid'")
+    fill(
+        Delivery,
+        **own,
+        event=uuid_sql("n"),
+        receiver="'mail'",
+        queue="'default'",
+        status="CASE WHEN n %% 1000 = 0 THEN 'failed' WHEN n %% 50 = 0 THEN 'pending' ELSE 'delivered' END",
+        due_at="CASE WHEN n %% 1000 <> 0 AND n %% 50 = 0 THEN now() + (n + 1) * interval '1 hour' END",
+        delivered_at="CASE WHEN n %% 50 <> 0 THEN now() END",
     )
     fill(Schedule, **own, name="'every ' || n", next_at="now() + (n + 1) * interval '1 hour'")
     fill_timers("3600 + n")
@@ -196,7 +218,7 @@ def test_what_is_due_is_found_at_the_head_of_the_index(request, explained, due, 
 def test_what_is_due_soon_is_one_range_of_the_index(crowd, explained):
     plan = explained(tick.tick, using="default")
     assert plan.tables_read_through == []
-    assert plan.indexes == {"durable_timer_due", "durable_timer_leased"}
+    assert plan.indexes == {"durable_timer_due", "durable_timer_leased", "durable_delivery_due"}
 
 
 def test_every_priority_is_one_probe_of_the_index(crowd, explained):
@@ -215,6 +237,25 @@ def test_the_leases_of_the_dead_are_found_among_the_few_leases(crowd, explained)
     plan = explained(claims.release_dead, using="default")
     assert plan.tables_read_through == []
     assert plan.indexes == {"durable_timer_leased"}
+
+
+def test_a_due_delivery_is_found_at_the_head_of_its_index(crowd, explained):
+    plan = explained(deliveries.take_next, "default", using="default")
+    assert plan.tables_read_through == []
+    assert plan.sorts == []
+    assert plan.indexes == {"durable_delivery_due"}
+
+
+def test_the_failed_deliveries_are_found_among_the_few(crowd, explained):
+    plan = explained(lambda: listed(Delivery.objects.filter(status="failed").order_by("-id")))
+    assert plan.tables_read_through == []
+    assert plan.indexes == {"durable_delivery_failed"}
+
+
+def test_what_an_execution_has_emitted_is_found_by_its_index(crowd, explained):
+    plan = explained(list, OutboxEvent.objects.filter(execution_id=uuid_of(100)))
+    assert plan.tables_read_through == []
+    assert plan.indexes == {"durable_event_by_execution"}
 
 
 # -- one execution -------------------------------------------------------------------------------------
