@@ -15,7 +15,22 @@ from uuid import UUID
 
 from django_durable.clock import DatabaseNow
 from django_durable.engine import holders, payloads
-from django_durable.models import CLOSED, SETTLED, AuditEntry, Execution, Kind, Signal, Status, Step, StepStatus, Timer
+from django_durable.events import receivers
+from django_durable.models import (
+    CLOSED,
+    SETTLED,
+    AuditEntry,
+    Delivery,
+    DeliveryStatus,
+    Execution,
+    Kind,
+    OutboxEvent,
+    Signal,
+    Status,
+    Step,
+    StepStatus,
+    Timer,
+)
 from tests.ledger_app.ledger import Ledger
 from tests.ledger_app.models import LedgerRow
 from tests.ledger_app.programs import WITNESSED
@@ -57,6 +72,7 @@ class _Told:
         self.effects = _grouped(ledger.lines("effect"))
         self.seen = _grouped(ledger.lines("seen"))
         self.sent = _grouped(ledger.lines("sent"))
+        self.received = _grouped(ledger.lines("received"))
         self.interruptions = ledger.interruptions()
 
 
@@ -82,6 +98,9 @@ class _Case:
     seen: list[dict[str, Any]]
     sent: list[dict[str, Any]]
     interruptions: int
+    events: list[OutboxEvent]
+    deliveries: list[Delivery]
+    received: list[dict[str, Any]]
 
     @classmethod
     def load(cls, using: str, executions: list[Execution], told: _Told) -> Iterator[_Case]:
@@ -92,6 +111,8 @@ class _Case:
         steps = _by_execution(Step.objects.using(using).filter(execution_id__in=ids).order_by("position"))
         signals = _by_execution(Signal.objects.using(using).filter(execution_id__in=ids).order_by("seq"))
         audit = _by_execution(AuditEntry.objects.using(using).filter(execution_id__in=ids).order_by("pk"))
+        emitted = OutboxEvent.objects.using(using).filter(execution_id__in=ids).prefetch_related("deliveries")
+        events = _by_execution(emitted.order_by("pk"))
         rows = _by_execution(LedgerRow.objects.using(using).filter(execution_id__in=ids))
         for execution in executions:
             about = str(execution.pk)
@@ -107,6 +128,9 @@ class _Case:
                 told.seen[about],
                 told.sent[about],
                 told.interruptions[about] + told.interruptions[None],
+                events[execution.pk],
+                [delivery for event in events[execution.pk] for delivery in event.deliveries.all()],
+                told.received[about],
             )
 
 
@@ -311,6 +335,30 @@ def _timers(case: _Case) -> Iterator[str]:
         yield "timed out before its deadline"
 
 
+def _events(case: _Case) -> Iterator[str]:
+    """One row for each recorded emit and no other; delivered is what a receiver has witnessed, by the event's id."""
+    emits = [step for step in case.steps if step.kind == Kind.EMIT and step.status == StepStatus.COMPLETED]
+    recorded = {step.id: step.target for step in emits}
+    emitted = {event.id: event.name for event in case.events}
+    if recorded != emitted:
+        yield f"recorded the emits {recorded}, its events are {emitted}"
+    received = Counter((line["event"], line["receiver"]) for line in case.received)
+    deliveries = {(str(each.event_id), each.receiver): each for each in case.deliveries}
+    for unknown in received.keys() - deliveries.keys():
+        yield f"{unknown} was received and is no delivery of it"
+    for about, delivery in deliveries.items():
+        if delivery.status == DeliveryStatus.DELIVERED and not received[about]:
+            yield f"{about} is delivered, and was never received"
+        if delivery.status == DeliveryStatus.PENDING and delivery.due_at <= case.now - GRACE:
+            yield f"{about} has been due since {delivery.due_at} and nobody took it"
+        if received[about] > delivery.attempts:
+            yield f"{about} was received {received[about]} times in {delivery.attempts} attempts"
+    for event_id, count in Counter(event_id for event_id, _ in deliveries).items():
+        wanted = {receiver.name for receiver in receivers.of(emitted[UUID(event_id)])}
+        if count != len(wanted):
+            yield f"{event_id} has {count} deliveries, its receivers are {sorted(wanted)}"
+
+
 _INVARIANTS = (
     ("I2", _rests),
     ("I3", _ends_once),
@@ -321,4 +369,5 @@ _INVARIANTS = (
     ("I8", _signals),
     ("I9", _timers),
     ("I11", _compensations),
+    ("I12", _events),
 )

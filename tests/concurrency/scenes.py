@@ -17,12 +17,12 @@ from django.db import transaction
 
 from django_durable import client
 from django_durable.clock import DatabaseNow
-from django_durable.engine import claims, holders, worker
+from django_durable.engine import claims, deliveries, holders, worker
 from django_durable.engine.advance import advance
 from django_durable.engine.claims import Claim
 from django_durable.engine.tick import tick
 from django_durable.exceptions import ExecutionClosedError, ExecutionConflict, UsedTokenError
-from django_durable.models import Execution, Signal, Timer
+from django_durable.models import Delivery, Execution, Signal, Timer
 from tests.concurrency.interleaver import Act
 from tests.ledger_app import ledger, programs
 
@@ -295,6 +295,46 @@ def tick_x_tick() -> Scene:
 
     acts = {"ticker": lambda: tick(using="default"), "other ticker": lambda: tick(using="default")}
     return Scene(acts, {"completed"}, [run.id], agree)
+
+
+# -- a worker delivers ---------------------------------------------------------------------------------
+
+
+def deliver_x_deliver() -> Scene:
+    """One of the two calls the receiver."""
+    run = programs.emits_once.start()
+    worker.advance_one(run.id, using="default")
+
+    def agree(outcomes: Outcomes) -> Iterable[str]:
+        if sorted(outcomes.values()) != [False, True]:
+            yield f"was taken so many times: {outcomes}"
+
+    return _delivering(run, _deliver, _deliver, agree)
+
+
+def deliver_x_lease_expiry() -> Scene:
+    """The first worker has called the receiver, and comes to tell too late."""
+    run = programs.emits_once.start()
+    worker.advance_one(run.id, using="default")
+    first = deliveries.take_next("default", using="default")
+    assert first is not None
+    Delivery.objects.filter(pk=first.pk).update(due_at=DatabaseNow())
+    return _delivering(run, lambda: deliveries.attempt(first, using="default"), _deliver)
+
+
+def _deliver() -> bool:
+    delivery = deliveries.take_next("default", using="default")
+    if delivery is not None:
+        deliveries.attempt(delivery, using="default")
+    return delivery is not None
+
+
+def _delivering(run: Any, one: Act, other: Act, agree: Callable[[Outcomes], Iterable[str]] = _nothing) -> Scene:
+    def settled(_: Outcomes) -> Iterable[str]:
+        for delivery in Delivery.objects.filter(event__execution_id=run.id).exclude(status="delivered", token=None):
+            yield f"{delivery} is left"
+
+    return Scene({"worker": one, "other worker": other}, {"completed"}, [run.id], agree, settled)
 
 
 # -- callers -------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from tests.concurrency.interleaver import Act, Died, Exploration, interleaver
 from tests.concurrency.scenes import Outcomes, Scene
 from tests.invariants import check
 from tests.ledger_app.ledger import Ledger
+from tests.ledger_app.receivers import receiving
 
 SECONDS = 60.0  # per scene; each needs a fraction of it
 FORGET_AFTER = 25
@@ -54,6 +55,10 @@ PAIRS: dict[str, tuple[Callable[[], Scene], int]] = {
     "token x token": (scenes.token_x_token, 6),
     "tick x tick": (scenes.tick_x_tick, 6),
     "signal x signal": (scenes.signal_x_signal, 2),
+}
+DELIVERING: dict[str, tuple[Callable[[], Scene], int]] = {
+    "deliver x deliver": (scenes.deliver_x_deliver, 6),
+    "deliver x lease expiry": (scenes.deliver_x_lease_expiry, 6),
 }
 MORTAL = ["park x signal", "finish x signal", "atomic step x terminate", "retry x skip", "claim x claim"]
 TRIOS: dict[str, Callable[[], Scene]] = {
@@ -139,6 +144,18 @@ def test_in_every_order(ledger: Ledger, pair: str) -> None:
     set_up, fewest = PAIRS[pair]
 
     explored = _judged(ledger, pair, set_up, lambda orders, *play: orders.explore(*play, seconds=SECONDS))
+
+    assert explored.is_complete, f"{explored.schedules} orders in {SECONDS:.0f} s were not all"
+    assert explored.schedules >= (2 if connection.vendor == "sqlite" else fewest)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", DELIVERING)
+def test_deliveries_in_every_order(ledger: Ledger, pair: str) -> None:
+    set_up, fewest = DELIVERING[pair]
+
+    with receiving(failing=False):
+        explored = _judged(ledger, pair, set_up, lambda orders, *play: orders.explore(*play, seconds=SECONDS))
 
     assert explored.is_complete, f"{explored.schedules} orders in {SECONDS:.0f} s were not all"
     assert explored.schedules >= (2 if connection.vendor == "sqlite" else fewest)

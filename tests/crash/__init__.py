@@ -12,4 +12,6 @@ I6  ordinary effects: at least one per completed step, at most its attempts plus
 I8  every accepted signal is kept, consumed at most once, by name in the order of acceptance
 I9  no timer fires early, by the database's clock
 I11 what is undone are completed steps, in the reverse order of their completion, each recorded once
+I12 every recorded emit has exactly one event and one delivery for each receiver, no other has any; what is delivered
+    was received, at most once for each attempt
 """

@@ -17,13 +17,14 @@ from typing import Any, Literal
 from uuid import UUID
 
 from django.db import connection, connections
+from django.db.models import QuerySet
 
 from django_durable import client
 from django_durable.clock import DatabaseNow
 from django_durable.definitions import WorkflowDefinition
 from django_durable.engine import claims, worker
 from django_durable.exceptions import ExecutionClosedError, UsedTokenError
-from django_durable.models import Execution, Signal, Timer
+from django_durable.models import Delivery, Execution, Signal, Timer
 from django_durable.testing.faults import CRASHED, DatabaseCalls, watch_database
 from tests.invariants import check
 from tests.ledger_app.ledger import VARIABLE, Ledger
@@ -111,9 +112,18 @@ class Play:
         worker.drain("default", using=USING)
 
     def timer(self) -> tuple[bool, bool] | None:
-        """(due by the database's clock, will be due without news), or None when there is no timer any more."""
+        """(due by the database's clock, will be due without news), or None when nothing is left to do.
+
+        A delivery counts like the timer, once that has nothing to say.
+        """
         row = Timer.objects.filter(execution=self.execution_id).values_list("due_at", DatabaseNow()).first()
+        if row is None or row[0] is None:
+            row = self.deliveries().values_list("due_at", DatabaseNow()).order_by("due_at").first() or row
         return row and (row[0] is not None and row[0] <= row[1], row[0] is not None)
+
+    def deliveries(self) -> QuerySet[Delivery]:
+        """Those that are not settled."""
+        return Delivery.objects.filter(event__execution_id=self.execution_id, status="pending")
 
     def await_due(self) -> None:
         """What the tick does, until there is something to run: the dead give back what they held; bounded."""
@@ -210,6 +220,7 @@ class Sweep:
         execution_id = play.execution_id
         if execution_id is not None:
             play.ledger.interrupted(execution_id)
+        play.deliveries().exclude(token=None).update(due_at=DatabaseNow())  # the lease of a delivery has to run out
         try:
             # News may come before anybody has noticed the death, or after; the two halves of the sweep differ.
             if act is work and at % 2:

@@ -10,9 +10,10 @@ from django.db import connection, transaction
 
 from django_durable import client
 from django_durable.exceptions import ExecutionClosedError, ExecutionConflict
-from django_durable.models import Execution
+from django_durable.models import Delivery, Execution
 from tests.crash.sweep import Play, RolledBack, Scenario, Sweep, work
 from tests.ledger_app import programs
+from tests.ledger_app.receivers import receiving
 
 pytestmark = [
     pytest.mark.slow,
@@ -364,6 +365,34 @@ SCENARIOS = [
         at_least=28,
     ),
 ]
+
+
+EMITTING = [
+    Scenario(
+        name="events around a sleep, and a receiver that fails twice",
+        workflow=programs.emits,
+        args=(0.015,),
+        acts=(start, work, work, work, work),
+        ends=(("completed", "told"),),
+        at_least=120,
+    ),
+    Scenario(
+        name="one event",
+        workflow=programs.emits_once,
+        acts=(start, work, work),
+        ends=(("completed", None),),
+        at_least=50,
+    ),
+]
+
+
+@pytest.mark.parametrize("scenario", EMITTING, ids=lambda scenario: scenario.name)
+def test_every_crash_of_an_event_is_recovered(sweep: Sweep, scenario: Scenario) -> None:
+    with receiving():
+        points = sweep.run(scenario)
+
+    assert points >= scenario.at_least * (0.4 if connection.vendor == "postgresql" else 1)
+    assert {"delivered"} == set(Delivery.objects.values_list("status", flat=True))
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)

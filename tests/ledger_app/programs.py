@@ -360,6 +360,21 @@ def called_off(ctx: Context, seconds: float) -> str:
     return "never"
 
 
+@workflow("ledger.emits")
+def emits(ctx: Context, seconds: float = 0) -> str:
+    """Two events, a wait between them; who hears of them is in ``receivers``."""
+    ctx.note("before")
+    ctx.emit("ledger.told", {"number": 1})
+    ctx.sleep(seconds)
+    ctx.emit("ledger.told", {"number": 2})
+    return ctx.step("after", append, "told")
+
+
+@workflow("ledger.emits_once")
+def emits_once(ctx: Context) -> None:
+    ctx.emit("ledger.told", {"number": 1})
+
+
 @workflow("ledger.steps")
 def steps(ctx: Context, count: int) -> int:
     """Any number of steps of both kinds, for storms and races."""

@@ -342,4 +342,31 @@ BUGS = (
         (Edit(f"{ENGINE}/matching.py", "recorded.kind == Kind.ROLLBACK and kind != Kind.ROLLBACK", "False"),),
         ("tests/engine/test_sagas.py::test_the_end_is_decided_once_whatever_the_code_does_at_the_next_replay",),
     ),
+    Bug(
+        "delivery-taken-twice",
+        (
+            Edit(
+                f"{ENGINE}/deliveries.py",
+                "deliveries.filter(pk=found).due().update(",
+                "deliveries.filter(pk=found).update(",
+            ),
+        ),
+        ("tests/concurrency/test_all_orders.py::test_deliveries_in_every_order[deliver x deliver]",),
+    ),
+    Bug(
+        "delivery-without-fence",
+        (Edit(f"{ENGINE}/deliveries.py", "filter(pk=delivery.pk).held_by(delivery.token)", "filter(pk=delivery.pk)"),),
+        ("tests/engine/test_deliveries.py::test_a_lease_that_has_run_out_is_another_ones",),
+    ),
+    Bug(
+        "deliveries-after-the-commit-of-their-event",
+        (
+            Edit(
+                f"{ENGINE}/outbox.py",
+                "        _address(claim, event, event_id)\n",
+                "        transaction.on_commit(lambda: _address(claim, event, event_id), using=claim.using)\n",
+            ),
+        ),
+        ("tests/crash/test_crash_sweep.py::test_every_crash_of_an_event_is_recovered[one event]",),
+    ),
 )

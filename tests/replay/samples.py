@@ -159,6 +159,16 @@ def branches(ctx: Context, way: str) -> Any:
     return [chosen, answers]
 
 
+@workflow("samples.emits")
+def emits(ctx: Context) -> Any:
+    """Events before and after a wait, in a branch too; what they carried is not part of the history."""
+    ctx.note("before")
+    ctx.emit("samples.began", {"at": ctx.now()})
+    ctx.gather(lambda ctx: ctx.emit("samples.began"), lambda ctx: ctx.sleep(timedelta(hours=1)))
+    ctx.emit("samples.began")
+    return ctx.step(echo, "told")
+
+
 @workflow("samples.open")
 def open_(ctx: Context) -> None:
     ctx.step(echo, 1)

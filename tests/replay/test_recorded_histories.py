@@ -74,6 +74,12 @@ def _token(durable: DurableKit) -> Any:
     return execution
 
 
+def _emits(durable: DurableKit) -> Any:
+    execution = samples.emits.start()
+    durable.advance(timedelta(hours=2))
+    return execution
+
+
 def _started(workflow: Any, *args: Any) -> Any:
     def play(durable: DurableKit) -> Any:
         execution = workflow.start(*args)
@@ -92,6 +98,7 @@ STORIES = {
     "cancelled": _cancelled,
     "deadline": _deadline,
     "token": _token,
+    "emits": _emits,
     "branches": _branches,
     "branches_open": _started(samples.branches, "right"),
     "open": _started(samples.open_),

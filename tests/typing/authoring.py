@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import reveal_type
 
-from django_durable import Context, SignalType, client, current_step, step, workflow
+from django_durable import Context, EventInfo, EventType, SignalType, client, current_step, on_event, step, workflow
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,7 @@ class Approval:
 
 
 approved = SignalType("typing.approved", payload=Approval)
+shipped = EventType("typing.shipped", payload=Approval)
 checked = SignalType("typing.checked", payload=Approval, validator=lambda approval: bool(approval.by))
 
 
@@ -84,7 +85,28 @@ def fulfil(ctx: Context, order_id: int, note: str = "") -> dict[str, int]:
     ctx.sleep("five minutes")  # E: arg-type
     ctx.signal_token(approved)  # E: call-arg
     ctx.signal_token(approved, expires="3 days")  # E: arg-type
+    ctx.emit(shipped, Approval("me"))
+    ctx.emit("typing.shipped", {"by": "me"})
+    ctx.emit(shipped, "me")  # E: misc
+    ctx.emit(7)  # E: call-overload
     return {"order": order_id}
+
+
+@on_event(shipped)
+def receives(event: EventInfo[Approval]) -> int:
+    reveal_type(event.payload.by)  # R: str
+    return 1
+
+
+reveal_type(receives)  # R: def (django_durable.events.EventInfo[authoring.Approval]) -> int
+
+
+@on_event(shipped, name="other", retry=3)  # E: call-overload
+def receives_badly(event: EventInfo[Approval]) -> None: ...
+
+
+@on_event(shipped)  # E: arg-type
+def receives_another(event: EventInfo[int]) -> None: ...
 
 
 reveal_type(bare(7))  # R: bytes
