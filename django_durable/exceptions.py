@@ -14,6 +14,7 @@
     ├── ExecutionNotFoundError                raised by the client
     ├── ExecutionConflict                     the execution is not in a state that allows it
     │   └── ExecutionClosedError
+    ├── DeliveryConflict
     ├── TokenError                            a signal token was refused
     │   ├── InvalidTokenError
     │   ├── ExpiredTokenError

@@ -353,10 +353,11 @@ def _events(case: _Case) -> Iterator[str]:
             yield f"{about} has been due since {delivery.due_at} and nobody took it"
         if received[about] > delivery.attempts:
             yield f"{about} was received {received[about]} times in {delivery.attempts} attempts"
-    for event_id, count in Counter(event_id for event_id, _ in deliveries).items():
-        wanted = {receiver.name for receiver in receivers.of(emitted[UUID(event_id)])}
-        if count != len(wanted):
-            yield f"{event_id} has {count} deliveries, its receivers are {sorted(wanted)}"
+    for event in case.events:
+        addressed = sorted(delivery.receiver for delivery in case.deliveries if delivery.event_id == event.id)
+        wanted = sorted(receiver.name for receiver in receivers.of(event.name))
+        if addressed != wanted:
+            yield f"{event.id} is addressed to {addressed}, its receivers are {wanted}"
 
 
 _INVARIANTS = (

@@ -23,7 +23,7 @@ from django_durable.engine import endings, payloads, shutdown
 from django_durable.engine.reconnect import persist
 from django_durable.engine.transitions import audit
 from django_durable.events import EventInfo, Receiver, receivers
-from django_durable.exceptions import ConfigurationError, DeliveryConflict, StepInterrupted
+from django_durable.exceptions import ConfigurationError, DeliveryConflict, DurableError
 from django_durable.models import Delivery, DeliveryStatus
 
 logger = logging.getLogger("django_durable.worker")
@@ -92,7 +92,7 @@ def attempt(delivery: Delivery, *, using: str) -> None:
         return
     most = receiver.retry.max_attempts
     if most is not None and delivery.attempts > most:
-        lost = StepInterrupted(receiver.name, "WorkerLost", "the worker was lost in the last attempt", attempts=most)
+        lost = DurableError(f"Attempt {most}, the last one, lost its worker. Find out why, then retry the delivery.")
         _settle(delivery, using, _failure(lost))
         return
     told = EventInfo(

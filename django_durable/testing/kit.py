@@ -48,7 +48,7 @@ class DurableKit:
     # -- running -----------------------------------------------------------------------------------
 
     def run_until_idle(self) -> int:
-        """Advance everything that is due until nothing is. Returns how many passes that took."""
+        """Advance and deliver everything that is due until nothing is. Returns how many passes and deliveries."""
         passes = 0
         while worked := sum(self._drain(queue) for queue in worker.known_queues()):
             passes += worked

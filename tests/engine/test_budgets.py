@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 from django.db import connection, transaction
 
-from django_durable import client, step, workflow
+from django_durable import client, on_event, step, workflow
 from django_durable.engine import worker
 from django_durable.engine.tick import tick
 from django_durable.models import Execution, Step
@@ -162,6 +162,23 @@ def test_a_token_is_used_for_two_reads_beside_the_signal(count):
     worker.advance_one(asks.start().id, using="default")
     costs = count(client.signal_by_token, tokens[0], "go", {"by": "ada"})
     assert (len(costs.statements), costs.commits, costs.waiting) == (3, 1, 1)
+
+
+def test_an_event_costs_one_commit_more_and_its_delivery_two(count):
+    @workflow("budget.emits")
+    def emits(ctx, events):
+        for number in range(events):
+            ctx.emit("budget.event", number)
+
+    def run(events):
+        worker.advance_one(emits.start(events).id, using="default")
+
+    on_event("budget.event", name="receiver")(nothing)
+    emitting = count(run, 3)
+    assert emitting.commits - count(run, 0).commits == 3
+    delivering = count(worker.drain, "default", using="default")
+    assert delivering.commits == 2 * 3
+    assert len(delivering.statements) <= 4 * 3 + 2  # what is due, lease, read, settle; and that nothing more is due
 
 
 def test_an_idle_second_costs_four_statements_however_many_sleep(count):

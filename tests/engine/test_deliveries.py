@@ -6,12 +6,13 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 
-from django_durable import DeliveryConflict, InvalidOptionError, Retry, client, on_event, signals, workflow
+from django_durable import DeliveryConflict, InvalidOptionError, Retry, client, on_event, signals, tasks, workflow
 from django_durable.clock import DatabaseNow
 from django_durable.engine import deliveries, shutdown, worker
+from django_durable.engine.embedded import EmbeddedWorker
 from django_durable.engine.tick import tick
 from django_durable.events import receivers
-from django_durable.models import AuditEntry, Delivery, OutboxEvent
+from django_durable.models import AuditEntry, Delivery, Execution, OutboxEvent
 
 MINUTE = timedelta(minutes=1)
 TWICE = Retry(max_attempts=2, initial_seconds=5, jitter=0)
@@ -213,7 +214,7 @@ def test_one_that_keeps_killing_its_workers_is_given_up(durable, paid, mail):
         durable.clock.advance(timedelta(seconds=deliveries.LEASE_SECONDS))
     durable.run_until_idle()
     assert (mail.told, only().status) == ([], "failed")
-    assert "the worker was lost in the last attempt" in only().error
+    assert "Attempt 2, the last one, lost its worker" in only().error
 
 
 def test_a_worker_that_is_stopping_begins_no_delivery(durable, paid, mail, stopping):
@@ -259,3 +260,33 @@ def test_where_nobody_receives_a_drain_costs_nothing_more(transactional_db, poll
     assert not receivers
     with django_assert_num_queries(1):
         worker.drain("default", using="default")
+
+
+def test_an_embedded_worker_delivers(transactional_db, polling, paid, mail):
+    paid.start(7, 8)
+    try:
+        EmbeddedWorker(queues=["default"], threads=1, using="default").run(until_idle=True)
+    finally:
+        shutdown.forget()
+    assert sorted(told.payload["order"] for told in mail.told) == [7, 8]
+
+
+def test_the_hint_of_celery_delivers(transactional_db, polling, paid, mail):
+    worker.advance_one(paid.start(7).id, using="default")
+    tasks.drain("default", "default")
+    assert only().status == "delivered"
+
+
+def test_events_and_their_deliveries_go_with_their_execution(durable, paid, mail):
+    execution = paid.start(7)
+    durable.run_until_idle()
+    Execution.objects.filter(pk=execution.id).delete()
+    assert (OutboxEvent.objects.count(), Delivery.objects.count()) == (0, 0)
+
+
+def test_what_an_execution_has_emitted_is_delivered_after_its_end(durable, paid, mail):
+    execution = paid.start(7)
+    worker.advance_one(execution.id, using="default")
+    assert (client.get(execution).status, mail.told) == ("completed", [])
+    durable.run_until_idle()
+    assert len(mail.told) == 1

@@ -32,6 +32,7 @@ EXAMPLES = [
     exceptions.ExecutionNotFoundError(ID),
     exceptions.ExecutionConflict("text"),
     exceptions.ExecutionClosedError(ID, "failed", "order:1"),
+    exceptions.DeliveryConflict(ID, "delivered"),
     exceptions.TokenError("text"),
     exceptions.InvalidTokenError(),
     exceptions.ExpiredTokenError(ID),
