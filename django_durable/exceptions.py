@@ -14,7 +14,7 @@
     ├── ExecutionNotFoundError                raised by the client
     ├── ExecutionConflict                     the execution is not in a state that allows it
     │   └── ExecutionClosedError
-    ├── DeliveryConflict
+    ├── DeliveryConflict                      the delivery is not in a state that allows it
     ├── TokenError                            a signal token was refused
     │   ├── InvalidTokenError
     │   ├── ExpiredTokenError

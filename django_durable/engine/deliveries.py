@@ -92,8 +92,11 @@ def attempt(delivery: Delivery, *, using: str) -> None:
         return
     most = receiver.retry.max_attempts
     if most is not None and delivery.attempts > most:
-        lost = DurableError(f"Attempt {most}, the last one, lost its worker. Find out why, then retry the delivery.")
-        _settle(delivery, using, _failure(lost))
+        begun = f"{delivery.attempts - 1} attempts were begun and {most} are allowed"
+        used = DurableError(
+            f"{begun}: the last one lost its worker, or retry= was changed. Find out, then retry the delivery."
+        )
+        _settle(delivery, using, _failure(used))
         return
     told = EventInfo(
         id=event.id,

@@ -214,7 +214,7 @@ def test_one_that_keeps_killing_its_workers_is_given_up(durable, paid, mail):
         durable.clock.advance(timedelta(seconds=deliveries.LEASE_SECONDS))
     durable.run_until_idle()
     assert (mail.told, only().status) == ([], "failed")
-    assert "Attempt 2, the last one, lost its worker" in only().error
+    assert "2 attempts were begun and 2 are allowed: the last one lost its worker" in only().error
 
 
 def test_a_worker_that_is_stopping_begins_no_delivery(durable, paid, mail, stopping):
