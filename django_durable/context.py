@@ -21,7 +21,7 @@ from django.core.exceptions import ValidationError
 from django_durable import codec
 from django_durable.clock import to_instant, to_seconds
 from django_durable.exceptions import ConfigurationError, InvalidOptionError, NotInWorkflowError, SignalRefusedError
-from django_durable.names import Named, check_name, check_step_id
+from django_durable.names import Named, check_name, check_patch_id, check_step_id
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -159,6 +159,8 @@ class Runtime(Protocol):
     def sleep_until(self, at: datetime) -> None: ...
     def wait_for_signal(self, name: str, timeout_seconds: float | None, default: Any) -> Any: ...
     def signal_token(self, name: str, lifetime_seconds: float) -> str: ...
+    def patched(self, patch_id: str) -> bool: ...
+    def deprecate_patch(self, patch_id: str) -> None: ...
     def note(self, text: str) -> None: ...
     def now(self) -> datetime: ...
     def random(self) -> random.Random: ...
@@ -370,6 +372,20 @@ class Context:
         if lifetime_seconds == 0:
             raise InvalidOptionError("expires=0: give a positive duration.")
         return self._runtime.signal_token(name, lifetime_seconds)
+
+    def patched(self, patch_id: str) -> bool:
+        """Whether to take the new way: False in an execution that was here before, with code without this patch.
+
+        The answer stays the same in every replay, and for every later call of that id in this branch and below it.
+        """
+        return self._runtime.patched(check_patch_id(patch_id))
+
+    def deprecate_patch(self, patch_id: str) -> None:
+        """Instead of ``patched``, once no live execution takes the old way: in code that has only the new one.
+
+        It fits executions that recorded the patch, and those that did not. Remove it when the former have ended.
+        """
+        self._runtime.deprecate_patch(check_patch_id(patch_id))
 
     def note(self, text: str) -> None:
         """Record a line for people in the history; text: up to 2,000 characters."""

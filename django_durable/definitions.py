@@ -25,6 +25,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 PriorityName = Literal["high", "normal", "low"]
 OnFailure = Literal["compensate", "leave"]
+OnChange = Literal["park", "tolerate"]
 PRIORITIES: tuple[PriorityName, ...] = ("high", "normal", "low")
 
 
@@ -96,6 +97,7 @@ class WorkflowDefinition(Named, Generic[P, R]):
     priority: PriorityName
     timeout_seconds: float | None
     on_failure: OnFailure
+    on_change: OnChange
     signature: inspect.Signature  # without ctx
     arity: range  # numbers of positional arguments that fit it by themselves
 
@@ -275,6 +277,7 @@ def workflow(
     priority: PriorityName = "normal",
     timeout: timedelta | float | None = None,
     on_failure: OnFailure = "compensate",
+    on_change: OnChange = "park",
 ) -> Callable[[Callable[Concatenate[Context, P], R]], WorkflowDefinition[P, R]]:
     """Register a function as a durable workflow.
 
@@ -283,6 +286,8 @@ def workflow(
     queue, priority, timeout: defaults for its executions.
     on_failure: what becomes of the completed steps that have ``compensate=`` when it fails, is cancelled or passes its
     deadline: "compensate" undoes them in reverse order, "leave" leaves them.
+    on_change: what becomes of live executions that other code has recorded: "park" sets aside those whose calls come in
+    another order, "tolerate" matches calls by name, so that some may be added and removed.
     """
     check_name(name, "Workflow name")
     if category is not None:
@@ -295,6 +300,9 @@ def workflow(
     if on_failure not in ("compensate", "leave"):
         raise InvalidOptionError(f"on_failure={on_failure!r}: give 'compensate' or 'leave'.")
 
+    if on_change not in ("park", "tolerate"):
+        raise InvalidOptionError(f"on_change={on_change!r}: give 'park' or 'tolerate'.")
+
     def register(fn: Callable[Concatenate[Context, P], R]) -> WorkflowDefinition[P, R]:
         signature = _signature_without_context(fn)
         definition: WorkflowDefinition[P, R] = WorkflowDefinition(
@@ -306,6 +314,7 @@ def workflow(
             priority=priority,
             timeout_seconds=seconds,
             on_failure=on_failure,
+            on_change=on_change,
             signature=signature,
             arity=_arity(signature),
         )

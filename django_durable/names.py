@@ -35,6 +35,10 @@ def check_step_id(step_id: object) -> str:
     return name
 
 
+def check_patch_id(patch_id: object) -> str:
+    return check_name(patch_id, "Patch id")
+
+
 def check_key(key: object, what: str) -> str:
     """A key or de-duplication id of the caller: any printable text of 1 to 200 characters."""
     if isinstance(key, str) and 1 <= len(key) <= 200 and key.isprintable():

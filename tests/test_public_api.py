@@ -73,6 +73,7 @@ CLIENT = [
 ]
 CONTEXT = [
     "attempt",
+    "deprecate_patch",
     "execution_id",
     "gather",
     "log",
@@ -80,6 +81,7 @@ CONTEXT = [
     "note",
     "now",
     "parallel",
+    "patched",
     "progress",
     "random",
     "rollback",

@@ -52,8 +52,9 @@ OPERATIONS = {
     ),
     "gather": Operation(kind="parallel", default_id="gather", takes_id=True, has_branches=True),
     "map": Operation(kind="map", keywords=("concurrency",), default_id="map", takes_id=True, has_branches=True),
-    # Not yet in Context: read by syntax alone, so that the first code that uses them has a shape.
     "patched": Operation(kind="patched", arguments=("id",)),
+    "deprecate_patch": Operation(kind="deprecatePatch", arguments=("id",)),
+    # Not yet in Context: read by syntax alone, so that the first code that uses them has a shape.
     "emit": Operation(kind="emit", arguments=("event", "payload")),
     "signal_token": Operation(kind="signalToken", arguments=("signal",), keywords=("expires",)),
     "start_child": Operation(kind="workflow", arguments=("target",), takes_id=True),

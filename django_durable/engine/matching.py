@@ -33,6 +33,7 @@ from django_durable.engine.outcomes import (
     Returned,
     RollingBack,
 )
+from django_durable.engine.policies import POLICIES, Policy
 from django_durable.engine.reconnect import TRANSIENT
 from django_durable.engine.scopes import LONGEST_NAME, Shared
 from django_durable.exceptions import (
@@ -48,6 +49,7 @@ from django_durable.models import Kind, Status, StepStatus
 
 T = TypeVar("T")
 UNDOING = frozenset({Kind.ROLLBACK, Kind.COMPENSATION})
+UNINTERRUPTED = UNDOING | {Kind.PATCH}
 INTERRUPTIONS: dict[str, type[Cancelled]] = {
     StepStatus.CANCELLED: Cancelled,
     StepStatus.TIMED_OUT: DeadlineExceeded,
@@ -97,17 +99,18 @@ class Matcher:
         self.claim = shared.journal.claim
         self.execution_id = self.claim.execution_id
         self.attempt = max(self.claim.claims, 1)
-        self._place("")
+        self._place("", outer=None)
 
     def rewind(self) -> None:
         """Begin the whole function anew."""
         self.shared.rewind()
-        self._place("")
+        self._place("", outer=None)
 
     def branch(self, call: Call, name: str) -> Self:
         """The scope of one branch of a part, at its beginning. What has interrupted us does not interrupt it again."""
         branch = copy(self)
-        branch._place(f"{call.name}/{name}")
+        branch._place(f"{call.name}/{name}", outer=self.policy)
+        branch.patches = {**self.patches}
         branch.interrupted = self.interrupted
         branch.is_called_off = self.is_called_off
         return branch
@@ -116,10 +119,11 @@ class Matcher:
         """Run a function with the context of this scope, to its end or until it leaves; never raises."""
         raise NotImplementedError  # ``Replay`` knows the context
 
-    def _place(self, scope: str) -> None:
+    def _place(self, scope: str, *, outer: Policy | None) -> None:
         self.scope = scope
         self.history = self.shared.history(scope)
-        self.cursor = 0
+        self.policy = self.shared.policies[scope] = POLICIES[self.shared.on_change](self.history, outer)
+        self.patches: dict[str, bool] = {}  # the answers that were given
         self._names: Counter[str] = Counter()
         # A number gives other numbers than its text; the first scope's seed was here before there were others.
         self.random_numbers = random.Random(f"{self.execution_id}/{scope}" if scope else self.execution_id.int)
@@ -133,6 +137,23 @@ class Matcher:
 
         name: without its number; repeats are numbered here, in the order of the calls.
         """
+        self.check_place()
+        self._names[name] += 1
+        numbered = self.path(name if self._names[name] == 1 else f"{name}#{self._names[name]}")
+        against = self.policy.against(kind, numbered)
+        if against is not None:
+            raise self.leave(_difference(against, kind, numbered))
+        index = self.policy.take(numbered)
+        recorded = self.history[index] if index < len(self.history) else None
+        call = Call(index, numbered, kind, target, recorded, self.claim.now(), self.journal)
+        if recorded is not None and recorded.is_settled:
+            self._raise_if_interrupted(recorded)
+        elif recorded is None or recorded.status != StepStatus.STARTED:  # that one's outcome must be told first
+            self.interrupt_if_due(call)
+        return call
+
+    def check_place(self) -> None:
+        """Refuse a durable call where none can be made."""
         leaving = self.shared.leaving
         if leaving is not None:
             if _is_unwinding(leaving):  # a `finally` on the way out: its turn comes when the waiting is over
@@ -143,29 +164,11 @@ class Matcher:
         inside = running_step.get(None)
         if inside is not None and inside.execution_id == self.execution_id:
             raise InvalidOptionError(f"Durable calls cannot be made inside the body of step {inside.step_id!r}.")
-        self._names[name] += 1
-        numbered = name if self._names[name] == 1 else f"{name}#{self._names[name]}"
-        if self.scope:
-            numbered = self._path(numbered)
-        index, recorded = self.cursor, None
-        if index < len(self.history):
-            recorded = self.history[index]
-            if recorded.kind == Kind.ROLLBACK and kind != Kind.ROLLBACK:
-                raise self.leave(RollingBack())
-            if (recorded.kind, recorded.name) != (kind, numbered):
-                expected, found = describe(recorded.kind, recorded.name), describe(kind, numbered)
-                raise self.leave(Mismatch(NondeterminismError(recorded.position, expected, found, _caller())))
-        elif self.shared.has_ended and kind not in UNDOING:
-            raise self.leave(RollingBack())
-        self.cursor += 1
-        call = Call(index, numbered, kind, target, recorded, self.claim.now(), self.journal)
-        if recorded is not None and recorded.is_settled:
-            self._raise_if_interrupted(recorded)
-        elif recorded is None or recorded.status != StepStatus.STARTED:  # that one's outcome must be told first
-            self.interrupt_if_due(call)
-        return call
 
-    def _path(self, name: str) -> str:
+    def path(self, name: str) -> str:
+        """A name with the scope's before it."""
+        if not self.scope:
+            return name
         path = f"{self.scope}/{name}"
         if len(path) > LONGEST_NAME:
             raise InvalidOptionError(f"{path!r} is nested too deep: with the names of its branches it must fit 255.")
@@ -179,7 +182,7 @@ class Matcher:
 
     def interrupt_if_due(self, call: Call) -> None:
         """Deliver a cancellation or the deadline, once, at a call that would do something new."""
-        status = None if call.is_undoing else self._due_interruption()
+        status = None if call.kind in UNINTERRUPTED else self._due_interruption()
         if status is not None:
             self.settle(call, call.checkpoint(status=status, finished_at=self.claim.now(), due_at=None))
             self.interrupted = status
@@ -255,8 +258,9 @@ class Matcher:
 
     def pass_mark(self) -> Checkpoint:
         """Go on behind the recorded mark of a rollback, at which the function was left or has ended."""
-        mark = self.history[self.cursor]
-        self.cursor += 1
+        mark = self.policy.unmet
+        assert mark is not None
+        self.policy.take(mark.name)
         self.shared.leaving = None
         return mark
 
@@ -268,7 +272,15 @@ class Matcher:
     @property
     def is_replaying(self) -> bool:
         """Whether the next durable call is already recorded, be it open: an earlier pass came this far."""
-        return self.cursor < len(self.history)
+        return self.policy.is_behind
+
+
+def _difference(recorded: Checkpoint, kind: Kind, name: str) -> RollingBack | Mismatch:
+    """Why a call cannot be made here: the function's end was decided before, or the code has changed."""
+    if recorded.kind == Kind.ROLLBACK:
+        return RollingBack()
+    expected, found = describe(recorded.kind, recorded.name), describe(kind, name)
+    return Mismatch(NondeterminismError(recorded.position, expected, found, _caller()))
 
 
 def describe(kind: str, name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from django_durable.context import Case, Context
 from django_durable.definitions import WorkflowDefinition
-from django_durable.engine import branches, inbox, notes, sagas, steps, timers, tokens
+from django_durable.engine import branches, inbox, notes, patches, sagas, steps, timers, tokens
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import Journal
 from django_durable.engine.logs import ExecutionLogger
@@ -21,8 +21,10 @@ from django_durable.engine.matching import Matcher, describe
 from django_durable.engine.outcomes import Leave, Leaving, Mismatch, Outcome, Park, Raised, Returned, RollingBack
 from django_durable.engine.progress import Progress
 from django_durable.engine.scopes import Shared
-from django_durable.exceptions import ControlFlow, NondeterminismError, SwallowedControlFlowError
+from django_durable.exceptions import ControlFlow, DurableError, NondeterminismError, SwallowedControlFlowError
 from django_durable.models import Kind
+
+logger = logging.getLogger("django_durable.execution")
 
 
 class Replay(Matcher):
@@ -43,9 +45,17 @@ class Replay(Matcher):
 
     def run(self, definition: WorkflowDefinition[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Outcome:
         """Run the workflow function from the top, and undo what an unsuccessful end leaves behind; never raises."""
-        self.rewind()
+        self.shared.on_change = definition.on_change
         self.shared.compensates = definition.on_failure == "compensate"
-        return sagas.conclude(self, self.call(definition.fn, *args, **kwargs))
+        self.rewind()
+        try:
+            definition.check_arguments(tuple(args), kwargs)
+        except TypeError as error:
+            return _unfit(definition, error)
+        outcome = self.call(definition.fn, *args, **kwargs)
+        if isinstance(outcome, Returned | Raised):
+            self._tell_unasked()
+        return sagas.conclude(self, outcome)
 
     def call(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Returned | Raised | Leaving:
         """Run a function with the context of this scope, to its end or until it leaves; never raises."""
@@ -66,13 +76,19 @@ class Replay(Matcher):
         leaving = self.shared.leaving
         if leaving is not None:
             return self._swallowed(leaving) if isinstance(leaving.why, Park) else leaving.why
-        if self.cursor < len(self.history):
-            left = self.history[self.cursor]
-            if left.kind == Kind.ROLLBACK:
-                return RollingBack()
-            found = "the end of the function" if isinstance(outcome, Returned) else f"{outcome.error!r}"
-            return Mismatch(NondeterminismError(left.position, describe(left.kind, left.name), found))
-        return outcome
+        unmet = self.policy.unmet
+        if unmet is None:
+            return outcome
+        if unmet.kind == Kind.ROLLBACK:
+            return RollingBack()
+        found = "the end of the function" if isinstance(outcome, Returned) else f"{outcome.error!r}"
+        return Mismatch(NondeterminismError(unmet.position, describe(unmet.kind, unmet.name), found))
+
+    def _tell_unasked(self) -> None:
+        """Only tolerant matching leaves anything over: what was removed from the code."""
+        names = ", ".join(describe(checkpoint.kind, checkpoint.name) for checkpoint in self.shared.unasked())
+        if names:
+            logger.warning("Execution %s ended without asking for what is recorded: %s.", self.execution_id, names)
 
     def _swallowed(self, leave: Leave) -> Mismatch:
         return Mismatch(SwallowedControlFlowError(f"Suspend ({leave})"))
@@ -115,6 +131,12 @@ class Replay(Matcher):
     def signal_token(self, name: str, lifetime_seconds: float) -> str:
         return tokens.issue(self, name, lifetime_seconds)
 
+    def patched(self, patch_id: str) -> bool:
+        return patches.patched(self, patch_id)
+
+    def deprecate_patch(self, patch_id: str) -> None:
+        patches.deprecate(self, patch_id)
+
     def note(self, text: str) -> None:
         notes.note(self, text)
 
@@ -130,3 +152,12 @@ class Replay(Matcher):
     def progress(self, current: int, total: int | None, message: str) -> None:
         if not self.is_replaying:
             self.progress_shown.show(current, total, message)
+
+
+def _unfit(definition: WorkflowDefinition[..., Any], error: TypeError) -> Mismatch:
+    return Mismatch(
+        DurableError(
+            f"The arguments it was started with do not fit {definition.name} version {definition.version} any more: "
+            f"{error}. Give new parameters defaults and keep old ones, or put the new code under a higher version."
+        )
+    )

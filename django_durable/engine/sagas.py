@@ -94,11 +94,11 @@ def _record(matcher: Matcher, ending: Ended) -> Ended:
 
 def _recorded(matcher: Matcher) -> Ended:
     """Go on behind the mark. Today's code must want to undo what was written down there."""
-    position, mark = matcher.cursor, matcher.pass_mark()
+    mark = matcher.pass_mark()
     kept = matcher.stored(payloads.load, mark.result)
     if kept["steps"] != _steps(matcher):
         difference = [f"the rollback of {', '.join(names) or 'nothing'}" for names in (kept["steps"], _steps(matcher))]
-        raise matcher.leave(Mismatch(NondeterminismError(position, *difference)))
+        raise matcher.leave(Mismatch(NondeterminismError(mark.position, *difference)))
     return Ended(status=Status(kept["status"]), result=kept["result"], error=mark.error, error_type=kept["error_type"])
 
 

@@ -15,7 +15,7 @@ from django_durable.definitions import StepDefinition
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import Journal
 from django_durable.engine.outcomes import Leave
-from django_durable.models import Kind
+from django_durable.engine.policies import Policy
 
 LONGEST_NAME = 255  # of the column
 
@@ -48,10 +48,11 @@ class Shared:
         for checkpoint in history:
             self._histories[checkpoint.name.rpartition("/")[0]].append(checkpoint)
         self.compensates = True  # as the workflow says
-        self.has_ended = any(checkpoint.kind == Kind.ROLLBACK for checkpoint in self._histories[""])
+        self.on_change = "park"  # as the workflow says
         self.rewind()
 
     def rewind(self) -> None:
+        self.policies: dict[str, Policy] = {}  # by scope
         self.active: object = None  # the scope whose function is running
         self.leaving: Leave | None = None
         self.compensations: list[Compensation] = []
@@ -60,6 +61,15 @@ class Shared:
     def history(self, scope: str) -> list[Checkpoint]:
         """The checkpoints of one scope, in order; the caller keeps it in step with the table."""
         return self._histories[scope]
+
+    def unasked(self) -> list[Checkpoint]:
+        """What is recorded in any scope and was not asked for in this pass."""
+        scopes = self._histories.items()
+        return [
+            checkpoint
+            for scope, history in scopes
+            for checkpoint in (self.policies[scope].unasked if scope in self.policies else history)
+        ]
 
     def forget_compensations(self, scope: str) -> None:
         """A branch is run anew and will offer them again."""

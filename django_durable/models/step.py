@@ -23,6 +23,7 @@ class Kind(models.TextChoices):
     NOW = "now"
     SWITCH = "switch"  # which branch was chosen
     PARALLEL = "parallel"  # which branches it has
+    PATCH = "patch"  # whether the code after it is the new one, see Context.patched
     ROLLBACK = "rollback"  # the workflow has ended without success, its steps are being compensated
     COMPENSATION = "compensation"  # undoes one completed step
     TOKEN = "token"  # noqa: S105 - no password

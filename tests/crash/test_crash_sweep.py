@@ -357,6 +357,13 @@ SCENARIOS = [
         at_least=60,
     ),
     Scenario(
+        name="patches",
+        workflow=programs.patched,
+        acts=(start, work, answer("yes"), work),
+        ends=(("completed", ["yes", True]),),
+        at_least=60,
+    ),
+    Scenario(
         name="notes, now, random and uuid4",
         workflow=programs.facts,
         acts=(start, work),

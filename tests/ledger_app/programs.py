@@ -331,6 +331,19 @@ def branches(ctx: Context, seconds: float) -> dict[str, Any]:
     return ctx.parallel({**each, "nested": nested})
 
 
+@workflow("ledger.patched")
+def patched(ctx: Context) -> Any:
+    """A patch at the start, one in a loop, one at the end: the answer of each is the same after every death."""
+    seen(ctx, "way", ctx.patched("way"))
+    ctx.step(append)
+    ctx.patched("with what follows")
+    answer = ctx.wait_for_signal("answer")
+    for _ in range(2):
+        seen(ctx, "loop", ctx.patched("loop"))
+        ctx.step(insert_row)
+    return [answer, seen(ctx, "end", ctx.patched("end"))]
+
+
 @workflow("ledger.two_branches")
 def two_branches(ctx: Context) -> list[Any]:
     return ctx.gather(lambda ctx: ctx.wait_for_signal("answer"), lambda ctx: ctx.step(append))

@@ -339,7 +339,39 @@ BUGS = (
     ),
     Bug(
         "the-end-of-a-saga-is-asked-again",
-        (Edit(f"{ENGINE}/matching.py", "recorded.kind == Kind.ROLLBACK and kind != Kind.ROLLBACK", "False"),),
+        (Edit(f"{ENGINE}/matching.py", "if recorded.kind == Kind.ROLLBACK:", "if False:"),),
         ("tests/engine/test_sagas.py::test_the_end_is_decided_once_whatever_the_code_does_at_the_next_replay",),
+    ),
+    Bug(
+        "a-branch-that-is-over-goes-on",
+        (
+            Edit(
+                f"{ENGINE}/policies.py",
+                "return self.unmet or (self._outer.left if self._outer is not None else None)",
+                "return self.unmet",
+            ),
+        ),
+        ("tests/replay/test_code_edits.py", "tests/replay/test_patches.py"),
+    ),
+    Bug(
+        "a-patch-is-new-wherever-it-is-asked",
+        (Edit(f"{ENGINE}/patches.py", "if policy.left is not None and not", "if False and not"),),
+        ("tests/replay/test_patches.py",),
+    ),
+    Bug(
+        "a-name-may-change-its-kind",
+        (Edit(f"{ENGINE}/policies.py", "if recorded.kind != kind:", "if False:"),),
+        ("tests/replay/test_tolerant_matching.py",),
+    ),
+    Bug(
+        "new-work-before-the-mark-of-a-rollback",
+        (
+            Edit(
+                f"{ENGINE}/policies.py",
+                "return None if recorded.is_settled else self.left",
+                "return None",
+            ),
+        ),
+        ("tests/replay/test_tolerant_matching.py",),
     ),
 )

@@ -159,6 +159,36 @@ def branches(ctx: Context, way: str) -> Any:
     return [chosen, answers]
 
 
+def before_the_patch(ctx: Context) -> Any:
+    ctx.step("old", echo, "old")
+    return ctx.wait_for_signal("go")
+
+
+@workflow("samples.patched")
+def patched(ctx: Context) -> Any:
+    """Asked at a start, in a branch and in a loop; ``before_the_patch`` is what executions were parked by before."""
+    values = [ctx.step("new", echo, "new") if ctx.patched("way") else ctx.step("old", echo, "old")]
+    values.append(ctx.wait_for_signal("go"))
+    values.append(ctx.parallel({"left": lambda ctx: [ctx.patched("way"), ctx.patched("left"), ctx.step(echo, 1)]}))
+    for number in range(2):
+        values.append(ctx.patched("loop"))
+        ctx.step("turn", echo, number)
+    return values
+
+
+def before_the_insert(ctx: Context) -> Any:
+    ctx.step("first", echo, 1)
+    ctx.step("removed", echo, 2)
+    return ctx.wait_for_signal("go")
+
+
+@workflow("samples.tolerant", on_change="tolerate")
+def tolerant(ctx: Context) -> Any:
+    """A step inserted, one removed; ``before_the_insert`` is what executions were parked by before."""
+    values = [ctx.step("inserted", echo, 0), ctx.step("first", echo, 1), ctx.patched("way")]
+    return [*values, ctx.wait_for_signal("go"), ctx.step("last", echo, 3)]
+
+
 @workflow("samples.open")
 def open_(ctx: Context) -> None:
     ctx.step(echo, 1)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from django_durable import client
+from django_durable import client, workflow
+from django_durable.definitions import registry
 from django_durable.engine import payloads
 from django_durable.testing import DurableKit, export_history, replay
 from tests.replay import samples
@@ -74,6 +75,27 @@ def _token(durable: DurableKit) -> Any:
     return execution
 
 
+def _patched(durable: DurableKit) -> Any:
+    execution = samples.patched.start()
+    durable.run_until_idle()
+    durable.signal(execution, "go")
+    return execution
+
+
+def _changed(current: Any, before: Any) -> Any:
+    """Parked by the code before, ended by today's."""
+
+    def play(durable: DurableKit) -> Any:
+        del registry._versions[current.name]
+        execution = workflow(current.name, on_change=current.on_change)(before).start()
+        durable.run_until_idle()
+        registry._versions[current.name] = {1: current}
+        durable.signal(execution, "go")
+        return execution
+
+    return play
+
+
 def _started(workflow: Any, *args: Any) -> Any:
     def play(durable: DurableKit) -> Any:
         execution = workflow.start(*args)
@@ -95,6 +117,9 @@ STORIES = {
     "branches": _branches,
     "branches_open": _started(samples.branches, "right"),
     "open": _started(samples.open_),
+    "patched": _patched,
+    "patched_later": _changed(samples.patched, samples.before_the_patch),
+    "tolerated": _changed(samples.tolerant, samples.before_the_insert),
     "saga": _saga,
     "rolled_back": _started(samples.rolled_back),
 }

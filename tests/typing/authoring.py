@@ -118,6 +118,15 @@ client.signal("id", approved, Approval("me"), signal_id="7")
 client.signal("id", approved, "me")  # E: misc
 
 
+def patched_workflow(ctx: Context) -> None:
+    reveal_type(ctx.patched("faster"))  # R: bool
+    ctx.deprecate_patch("faster")
+    ctx.patched()  # E: call-arg
+    ctx.patched(1)  # E: arg-type
+    workflow("typing.tolerant", on_change="tolerate")
+    workflow("typing.ignorant", on_change="ignore")  # E: arg-type
+
+
 def called_as_a_test_does(ctx: Context) -> None:
     reveal_type(fulfil(ctx, 7))  # R: dict[str, int]
     fulfil(ctx)  # E: call-arg
