@@ -21,17 +21,16 @@ Branch = Callable[..., Any]
 
 
 def switch(matcher: Matcher, part: str, value: Any, cases: Sequence[Case], default: Branch | None) -> Any:
-    """Enter the branch that is recorded, or choose one now. Matchers run once."""
+    """Enter the branch that is recorded, or choose one now. Matchers run once; that none matched is recorded too."""
     call = matcher.enter(Kind.SWITCH, part)
     if call.recorded is None:
         chosen = next((case for case in cases if case.when(value)), None)
-        name = _DEFAULT if chosen is None and default is not None else chosen and chosen.name
-        if name is None:
-            raise InvalidOptionError(
-                f"switch {part!r}: no case matches {value!r}; there are {_listed(cases)}. Add one, or default=."
-            )
-        _record(matcher, call, name)
+        _record(matcher, call, _DEFAULT if chosen is None and default is not None else chosen and chosen.name)
     name = _recorded(matcher, call)
+    if name is None:
+        raise InvalidOptionError(
+            f"switch {part!r}: no case matches {value!r}; there are {_listed(cases)}. Add one, or default=."
+        )
     branches = {case.name: case.run for case in cases} | ({_DEFAULT: default} if default is not None else {})
     if name not in branches:
         raise _mismatch(matcher, call, f"branch {name!r}", f"{_listed(cases)} only")

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from django_durable import Cancelled, Case, Retry, Settled, client, step, workflow
-from django_durable.exceptions import ExecutionCancelledError, ExecutionFailedError
+from django_durable.exceptions import ExecutionCancelledError, ExecutionFailedError, InvalidOptionError
 from django_durable.models import Execution, Kind, Step, StuckReason
 from tests.authoring import Deployed, no_op
 
@@ -74,6 +74,26 @@ def test_no_match_and_no_default_is_a_clear_failure(durable):
         ExecutionFailedError, match="switch 'pay': no case matches 'cheque'; there are 'card', 'invoice'"
     ):
         durable.run(flow.start())
+
+
+def test_that_no_case_matched_is_recorded_too(durable, do, done):
+    @workflow("flow")
+    def flow(ctx):
+        try:
+            ctx.switch("pay", "cheque", {"card": no_op})
+        except InvalidOptionError as error:
+            do(ctx, "complain")
+            ctx.sleep(HOUR)
+            return [str(error), ctx.switch("pay", "card", {"card": lambda ctx: "paid"})]
+
+    execution = flow.start()
+    run_for(durable, 1)
+
+    assert client.result(execution) == [
+        "switch 'pay': no case matches 'cheque'; there are 'card'. Add one, or default=.",
+        "paid",
+    ]
+    assert done == ["complain"]
 
 
 def test_a_branch_that_waits_is_entered_again_and_nothing_is_matched_anew(durable, do):
