@@ -336,7 +336,7 @@ def patched(ctx: Context) -> Any:
     """A patch at the start, one in a loop, one at the end: the answer of each is the same after every death."""
     seen(ctx, "way", ctx.patched("way"))
     ctx.step(append)
-    ctx.patched("with what follows")
+    ctx.patched("with-the-wait")
     answer = ctx.wait_for_signal("answer")
     for _ in range(2):
         seen(ctx, "loop", ctx.patched("loop"))
