@@ -286,22 +286,17 @@ def workflow(
     queue, priority, timeout: defaults for its executions.
     on_failure: what becomes of the completed steps that have ``compensate=`` when it fails, is cancelled or passes its
     deadline: "compensate" undoes them in reverse order, "leave" leaves them.
-    on_change: what becomes of live executions that other code has recorded: "park" sets aside those whose calls come in
-    another order, "tolerate" matches calls by name, so that some may be added and removed.
+    on_change: how calls are matched with what other code has recorded: in order ("park") or by name ("tolerate").
     """
     check_name(name, "Workflow name")
     if category is not None:
         check_name(category, "Category")
     check_name(queue, "Queue")
-    if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version < 2**31:
-        raise InvalidOptionError(f"version={version!r}: give a whole number from 1.")
+    _check_version(version)
     _check_priority(priority)
     seconds = _check_timeout(timeout)
-    if on_failure not in ("compensate", "leave"):
-        raise InvalidOptionError(f"on_failure={on_failure!r}: give 'compensate' or 'leave'.")
-
-    if on_change not in ("park", "tolerate"):
-        raise InvalidOptionError(f"on_change={on_change!r}: give 'park' or 'tolerate'.")
+    _check_choice("on_failure", on_failure, ("compensate", "leave"))
+    _check_choice("on_change", on_change, ("park", "tolerate"))
 
     def register(fn: Callable[Concatenate[Context, P], R]) -> WorkflowDefinition[P, R]:
         signature = _signature_without_context(fn)
@@ -398,6 +393,16 @@ def _check_priority(priority: object) -> PriorityName:
         if priority == known:
             return known
     raise InvalidOptionError(f"priority={priority!r}: give one of {', '.join(PRIORITIES)}.")
+
+
+def _check_version(version: object) -> None:
+    if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version < 2**31:
+        raise InvalidOptionError(f"version={version!r}: give a whole number from 1.")
+
+
+def _check_choice(option: str, given: object, known: tuple[str, str]) -> None:
+    if given not in known:
+        raise InvalidOptionError(f"{option}={given!r}: give {known[0]!r} or {known[1]!r}.")
 
 
 def _check_timeout(timeout: timedelta | float | None) -> float | None:

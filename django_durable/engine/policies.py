@@ -62,7 +62,8 @@ class InOrder:
         return self._next - 1
 
     def offers(self, kind: Kind, name: str) -> bool:
-        return self.unmet is not None and (self.unmet.kind, self.unmet.name) == (kind, name)
+        following = self.unmet
+        return following is not None and (following.kind, following.name) == (kind, name)
 
     @property
     def unmet(self) -> Checkpoint | None:
