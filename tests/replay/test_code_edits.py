@@ -119,6 +119,12 @@ def saga(ctx: Context) -> None:
     raise ValueError("full")
 
 
+def saga_of_branches(ctx: Context) -> None:
+    ctx.parallel({"left": lambda ctx: reserve(ctx, "car")})
+    reserve(ctx, "hotel", with_=undo_late)
+    raise ValueError("full")
+
+
 def rolled_back(ctx: Context) -> list[str]:
     """Parked behind a rollback of its own."""
     reserve(ctx, "car", "hotel")
@@ -370,6 +376,13 @@ def compensated_step_renamed(ctx: Context) -> None:
 def compensation_added_to_the_wrong_step(ctx: Context) -> None:
     reserve(ctx, "car")
     does("hotel")(ctx)
+
+
+@edit(saga_of_branches, "Position 3", "the rollback of hotel, parallel/left/car", "the rollback of hotel")
+def compensation_deleted_from_a_branch(ctx: Context) -> None:
+    ctx.parallel({"left": does("car")})
+    reserve(ctx, "hotel", with_=undo_late)
+    raise ValueError("full")
 
 
 @edit(rolled_back, "Position 2", "compensation 'rollback:hotel'", "compensation 'rollback:car'")
