@@ -193,8 +193,13 @@ def _wait(matcher: Matcher, running: Mapping[str, _Running]) -> None:
     )
 
 
-def _values(matcher: Matcher, call: Call, running: Mapping[str, _Running], *, settle: bool) -> dict[str, Any]:
+def _come_out(matcher: Matcher, running: Mapping[str, _Running]) -> None:
+    """What comes after the part in the code is later than all that was completed inside."""
     matcher.reached_at = max([matcher.reached_at, *(branch.scope.reached_at for branch in running.values())])
+
+
+def _values(matcher: Matcher, call: Call, running: Mapping[str, _Running], *, settle: bool) -> dict[str, Any]:
+    _come_out(matcher, running)
     failed = None if settle else _failed(running)
     # Being called off by a branch beside it is that branch's own affair; anything else has interrupted us all.
     for branch in running.values() if failed is None else (failed,):
@@ -245,6 +250,7 @@ def race(matcher: Matcher, part: str, branches: Mapping[str, Branch]) -> tuple[s
     for name, loser in losers.items():
         _withdraw(matcher, call, name, loser)
     _wait(matcher, losers)
+    _come_out(matcher, running)
     for name in losers:
         if matcher.shared.compensates:
             sagas.rollback(matcher, scope=f"{call.name}/{name}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.db import Error, transaction
+from django.db import transaction
 
 from django_durable import dispatch
 from django_durable.definitions import NO_OPTIONS, BoundWorkflow, WorkflowDefinition
@@ -19,13 +19,12 @@ from django_durable.engine.claims import Claim
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import fence, insert_checkpoint_of
 from django_durable.engine.matching import Call, Matcher
-from django_durable.engine.outcomes import Abandon, Park
+from django_durable.engine.outcomes import Park
 from django_durable.exceptions import (
     ChildFailed,
     ChildNotEndedError,
     ExecutionConflict,
     InvalidOptionError,
-    LeaseLostError,
 )
 from django_durable.models import CLOSED, Execution, Kind, OnParentClose, Status, StepStatus, Timer
 from django_durable.parts import Child
@@ -51,11 +50,7 @@ def start(
         birth = _Birth(matcher.claim, workflow, args, kwargs)
         now = matcher.claim.now()
         checkpoint = call.checkpoint(result=payloads.dump(birth.execution_id), finished_at=now)
-        try:
-            recorded = matcher.journal.record(checkpoint, birth.write)
-        except (LeaseLostError, Error) as error:
-            raise matcher.leave(Abandon(error)) from error
-        matcher.remember(call, recorded)
+        matcher.record(call, checkpoint, birth.write)
         matcher.shared.has_children = True
     assert call.recorded is not None
     return Child(matcher.stored(payloads.load, call.recorded.result), call.name)
@@ -156,9 +151,9 @@ def wake_parent(parent_id: UUID | None, *, using: str) -> None:
         dispatch.wake(parent_id, queue=parents.values_list("queue", flat=True).get(), using=using)
 
 
-def left_open(execution_id: UUID, policy: OnParentClose, *, using: str) -> list[UUID]:
-    """The children with that policy that have not ended."""
-    children = Execution.objects.using(using).filter(parent_id=execution_id, on_parent_close=policy)
+def left_open(execution_id: UUID, *policies: OnParentClose, using: str) -> list[UUID]:
+    """The children with one of these policies that have not ended."""
+    children = Execution.objects.using(using).filter(parent_id=execution_id, on_parent_close__in=policies)
     return list(children.open().order_by("pk").values_list("pk", flat=True))
 
 

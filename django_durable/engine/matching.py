@@ -221,6 +221,14 @@ class Matcher:
         self.remember(call, recorded)
         return recorded
 
+    def record(self, call: Call, checkpoint: Checkpoint, write: Callable[..., bool]) -> None:
+        """Record a new call by a write of the caller's own; see ``Journal.record``."""
+        try:
+            recorded = self.journal.record(checkpoint, write)
+        except (LeaseLostError, Error) as error:
+            raise self.leave(Abandon(error)) from error
+        self.remember(call, recorded)
+
     def remember(self, call: Call, recorded: Checkpoint) -> None:
         self.history[call.index : call.index + 1] = [recorded]
         call.recorded = recorded

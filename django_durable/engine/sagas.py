@@ -11,13 +11,10 @@ from bisect import insort
 from functools import partial
 from typing import Any
 
-from django.db import Error
-
 from django_durable.engine import bodies, endings, payloads, steps, transitions
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.matching import Call, Matcher, describe
 from django_durable.engine.outcomes import (
-    Abandon,
     CompensationFailed,
     Ended,
     Leave,
@@ -28,7 +25,7 @@ from django_durable.engine.outcomes import (
     RollingBack,
 )
 from django_durable.engine.scopes import Compensation
-from django_durable.exceptions import LeaseLostError, NondeterminismError
+from django_durable.exceptions import NondeterminismError
 from django_durable.models import Kind, Status, StepStatus
 
 MARK = "__rollback"
@@ -55,9 +52,8 @@ def rollback(matcher: Matcher, scope: str | None = None) -> None:
     prefix = f"{matcher.scope if scope is None else scope}/".lstrip("/")
     for latest in reversed([each for each in matcher.shared.compensations if each.step_id.startswith(prefix)]):
         _undo(matcher, latest)
-        matcher.shared.compensations.remove(
-            latest
-        )  # not before: a call in the wrong place is refused and undoes nothing
+        # Not before: a call in the wrong place is refused and undoes nothing.
+        matcher.shared.compensations.remove(latest)
 
 
 def conclude(matcher: Matcher, outcome: Outcome) -> Outcome:
@@ -88,11 +84,7 @@ def _record(matcher: Matcher, ending: Ended) -> Ended:
         "steps": _steps(matcher),
     }
     mark = call.checkpoint(result=payloads.dump_own(kept), error=ending.error, finished_at=matcher.claim.now())
-    try:
-        recorded = matcher.journal.record(mark, partial(transitions.begin_compensating, matcher.claim))
-    except (LeaseLostError, Error) as error:
-        raise matcher.leave(Abandon(error)) from error
-    matcher.remember(call, recorded)
+    matcher.record(call, mark, partial(transitions.begin_compensating, matcher.claim))
     return ending
 
 

@@ -159,8 +159,11 @@ def close(
 
 
 def _cancel_children(execution_id: UUID, *, using: str) -> None:
-    """Ask the children that are to end with their parent; those that have ended meanwhile have."""
-    for child_id in children.left_open(execution_id, OnParentClose.CANCEL, using=using):
+    """Ask the children that are to end with their parent, and those that a terminated one does not wait for any more.
+
+    Those that have ended meanwhile have.
+    """
+    for child_id in children.left_open(execution_id, OnParentClose.CANCEL, OnParentClose.WAIT, using=using):
         with suppress(ExecutionClosedError):
             request_cancel(child_id, using=using, actor="", reason=f"its parent {execution_id} has ended")
 

@@ -539,6 +539,7 @@ def late(step_id):
         lambda ctx, first: first(ctx),
         lambda ctx, first: ctx.gather(first),
         lambda ctx, first: ctx.switch("way", "a", {"a": first}),
+        lambda ctx, first: ctx.race({"a": first}),
     ],
 )
 def test_what_comes_later_in_the_code_is_undone_first_whatever_the_clocks_say(durable, done, do, wrap):

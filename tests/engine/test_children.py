@@ -182,8 +182,10 @@ def test_a_cancellation_reaches_the_grandchildren(durable, child, parent):
     assert set(Execution.objects.values_list("status", flat=True)) == {"cancelled"}
 
 
-def test_terminate_cancels_the_children(durable, child, parent):
-    parent.code = lambda ctx: ctx.call(child.workflow)
+@pytest.mark.parametrize("policy", ["cancel", "wait"])
+def test_terminate_cancels_the_children(durable, child, parent, policy):
+    """Those that it was to wait for too: it waits no more."""
+    parent.code = lambda ctx: ctx.call(child.workflow.using(on_parent_close=policy))
     run = parent.workflow.start()
     durable.run_until_idle()
     client.terminate(run)
