@@ -4,16 +4,20 @@ Import from here inside ``workflows.py``; import ``django_durable.client`` in vi
 reaches a model, so it is safe to import before the apps are ready.
 """
 
+from django_durable.coalesce import Coalesce
 from django_durable.codec import register as register_type
-from django_durable.context import Context
+from django_durable.context import AsyncContext, Context
 from django_durable.definitions import registry, step, workflow
+from django_durable.events import EventInfo, EventType, on_event
 from django_durable.exceptions import (
+    BatchRefusedError,
     Cancelled,
     ChildFailed,
     ChildNotEndedError,
     CodecError,
     ConfigurationError,
     DeadlineExceeded,
+    DeliveryConflict,
     DurableError,
     ExecutionCancelledError,
     ExecutionClosedError,
@@ -23,11 +27,14 @@ from django_durable.exceptions import (
     ExecutionTerminatedError,
     ExecutionTimedOutError,
     ExpiredTokenError,
+    ForcedFailure,
     InvalidOptionError,
     InvalidTokenError,
+    LoopLimitError,
     NonRetryable,
     NotInWorkflowError,
     OperationError,
+    PayloadErasedError,
     PayloadTooLargeError,
     ResultTimeoutError,
     RetryAfter,
@@ -39,9 +46,14 @@ from django_durable.exceptions import (
     TokenError,
     TransactionOpenError,
     UnknownWorkflowError,
+    UpdateFailed,
     UsedTokenError,
+    WebhookNotFoundError,
 )
+from django_durable.flow import Flow, FlowData, Part
+from django_durable.limits import Limit, Rate
 from django_durable.parts import Case, Child, Settled
+from django_durable.retention import FOREVER, Retention
 from django_durable.retry import Retry
 from django_durable.running import StepInfo, current_step
 from django_durable.signal_types import SignalType
@@ -49,16 +61,23 @@ from django_durable.signal_types import SignalType
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "FOREVER",
+    "AsyncContext",
+    "BatchRefusedError",
     "Cancelled",
     "Case",
     "Child",
     "ChildFailed",
     "ChildNotEndedError",
+    "Coalesce",
     "CodecError",
     "ConfigurationError",
     "Context",
     "DeadlineExceeded",
+    "DeliveryConflict",
     "DurableError",
+    "EventInfo",
+    "EventType",
     "ExecutionCancelledError",
     "ExecutionClosedError",
     "ExecutionConflict",
@@ -67,13 +86,22 @@ __all__ = [
     "ExecutionTerminatedError",
     "ExecutionTimedOutError",
     "ExpiredTokenError",
+    "Flow",
+    "FlowData",
+    "ForcedFailure",
     "InvalidOptionError",
     "InvalidTokenError",
+    "Limit",
+    "LoopLimitError",
     "NonRetryable",
     "NotInWorkflowError",
     "OperationError",
+    "Part",
+    "PayloadErasedError",
     "PayloadTooLargeError",
+    "Rate",
     "ResultTimeoutError",
+    "Retention",
     "Retry",
     "RetryAfter",
     "Settled",
@@ -87,8 +115,11 @@ __all__ = [
     "TokenError",
     "TransactionOpenError",
     "UnknownWorkflowError",
+    "UpdateFailed",
     "UsedTokenError",
+    "WebhookNotFoundError",
     "current_step",
+    "on_event",
     "register_type",
     "registry",
     "step",

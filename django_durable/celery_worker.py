@@ -19,9 +19,14 @@ from celery import signals
 
 from django_durable.conf import get_settings
 from django_durable.engine import holders, shutdown, worker
+from django_durable.engine.presence import Announcer, Presence
+from django_durable.models import NodeKind
 
 LOOK_SECONDS = 0.25
 REFUSED_POOLS = frozenset({"eventlet", "gevent"})
+DEFAULT_QUEUE = "default"  # ours; its messages go to Celery's own default queue
+
+_announcers: list[Announcer] = []
 
 
 def start(sender: Any = None, **_: object) -> None:
@@ -79,6 +84,34 @@ def _pids(pool: Any) -> list[int]:
         return []
 
 
+def announce(sender: Any = None, **_: object) -> None:
+    """Receiver of ``worker_ready``: say from now on that this worker is there, and what it reads."""
+    presence = Presence(
+        kind=NodeKind.WORKER,
+        name=getattr(sender, "hostname", "")[:200],
+        source=f"celery {_pool_name(sender)}",
+        using=get_settings().database,
+        queues=lambda: _queues(sender.app),
+    )
+    _announcers.append(Announcer(presence))
+    _announcers[-1].start()
+
+
+def leave(**_: object) -> None:
+    """Receiver of ``worker_shutdown``, in the main process, when the pool has ended."""
+    while _announcers:
+        _announcers.pop().stop()
+
+
+def _pool_name(consumer: Any) -> str:
+    return type(getattr(consumer, "pool", None)).__module__.rpartition(".")[2]
+
+
+def _queues(app: Any) -> list[str]:
+    """The queues that the worker reads now, by our names."""
+    return [DEFAULT_QUEUE if name == app.conf.task_default_queue else name for name in app.amqp.queues.consume_from]
+
+
 def release_dead(*, is_starting: bool = False) -> None:
     worker.release_dead(using=get_settings().database, is_starting=is_starting)
 
@@ -86,3 +119,5 @@ def release_dead(*, is_starting: bool = False) -> None:
 signals.worker_init.connect(start, dispatch_uid="django_durable.start")
 signals.worker_shutting_down.connect(stop, dispatch_uid="django_durable.stop")
 signals.worker_ready.connect(watch, dispatch_uid="django_durable.watch")
+signals.worker_ready.connect(announce, dispatch_uid="django_durable.announce")
+signals.worker_shutdown.connect(leave, dispatch_uid="django_durable.leave")

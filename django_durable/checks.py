@@ -14,8 +14,9 @@ from django.utils.module_loading import import_string
 from django_durable import beat, conf
 from django_durable.definitions import registry
 from django_durable.engine.queues import known_queues
-from django_durable.exceptions import ConfigurationError
-from django_durable.models import Execution, Timer
+from django_durable.exceptions import ConfigurationError, InvalidOptionError
+from django_durable.models import Execution, Timer, WebhookEndpoint
+from django_durable.retention import Retention
 
 Messages = list[checks.CheckMessage]
 
@@ -29,7 +30,8 @@ def check_settings(app_configs: object = None, **_: Any) -> Messages:
         return [_unknown_setting(key) for key in unknown]
     try:
         settings = conf.read(given)
-    except (ConfigurationError, TypeError) as error:
+        Retention.of(settings.retention, "DURABLE['RETENTION']")
+    except (ConfigurationError, InvalidOptionError, TypeError) as error:
         return [checks.Error(str(error), hint="See the settings reference.", id="durable.E002")]
     missing = [path for path in (settings.dispatcher, settings.payload_cipher) if path and not _can_import(path)]
     if missing:
@@ -41,6 +43,11 @@ def check_settings(app_configs: object = None, **_: Any) -> Messages:
             )
             for path in missing
         ]
+    aliases = {"ARCHIVE": settings.archive, "PAYLOAD_STORAGE": settings.payload_storage}
+    unknown = [key for key, alias in aliases.items() if alias is not None and alias not in django_settings.STORAGES]
+    if unknown:
+        hint = "Give an alias that is there."
+        return [checks.Error(f"DURABLE[{key!r}] is not in STORAGES.", hint=hint, id="durable.E002") for key in unknown]
     if settings.lease_seconds < 3 * settings.heartbeat_interval_seconds:
         return [
             checks.Warning(
@@ -233,6 +240,25 @@ def check_queues(app_configs: object = None, databases: Sequence[str] | None = N
             id="durable.W012",
         )
         for name in names
+    ]
+
+
+@checks.register(checks.Tags.database, "durable")
+def check_webhooks(app_configs: object = None, databases: Sequence[str] | None = None, **_: Any) -> Messages:
+    """W014: endpoints that nobody sends to."""
+    if not _is_ours(databases) or _settings().webhook_queue is not None:
+        return []
+    try:
+        if not WebhookEndpoint.objects.using(_alias()).active().exists():
+            return []
+    except DatabaseError:  # not migrated yet
+        return []
+    return [
+        checks.Warning(
+            "There are active webhook endpoints, and no queue whose workers send to them.",
+            hint="Name one in DURABLE['WEBHOOK_QUEUE'], or make the endpoints inactive.",
+            id="durable.W014",
+        )
     ]
 
 

@@ -21,5 +21,9 @@ class Cancelled(ControlFlow):
     """
 
 
+class ContinueAsNew(ControlFlow):
+    """The function ends here, and its execution goes on as a new one: ``ctx.continue_as_new``. Let it pass."""
+
+
 class DeadlineExceeded(Cancelled):
     """The execution passed its deadline; the same rules as for ``Cancelled``."""

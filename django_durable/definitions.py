@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 from uuid import UUID
 
-from django_durable import codec
-from django_durable.clock import to_instant, to_seconds
-from django_durable.context import Context
+from django_durable import codec, limits, signatures
+from django_durable.answers import Answering, Query, Update
+from django_durable.coalesce import Coalesce
+from django_durable.context import AsyncContext, Context
 from django_durable.describe import Shape
 from django_durable.exceptions import ConfigurationError, InvalidOptionError
-from django_durable.names import Named, check_key, check_name, check_step_id
-from django_durable.registry import Registry, place_of
+from django_durable.limits import Limit, Rate, Wanted
+from django_durable.names import Named, check_step_id
+from django_durable.options import (
+    NO_OPTIONS,
+    Disposition,
+    IfFailed,
+    PriorityName,
+    StartOptions,
+    check_timeout,
+    start_options,
+    workflow_options,
+)
+from django_durable.registry import Registry
+from django_durable.retention import Retention
 from django_durable.retry import NO_RETRY, Retry
 
 P = ParamSpec("P")
 R = TypeVar("R")
-PriorityName = Literal["high", "normal", "low"]
 OnFailure = Literal["compensate", "leave"]
-PRIORITIES: tuple[PriorityName, ...] = ("high", "normal", "low")
+OnChange = Literal["park", "tolerate"]
 
 
 class Started(Protocol):
@@ -32,25 +45,7 @@ class Started(Protocol):
     workflow: str
     status: str
     key: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartOptions:
-    """How to start, apart from the workflow's own arguments; see ``WorkflowDefinition.using``."""
-
-    key: str | None = None
-    subject: object | None = None
-    queue: str | None = None
-    priority: PriorityName | None = None
-    delay_seconds: float | None = None
-    at: datetime | None = None
-    timeout_seconds: float | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    using: str | None = None
-    on_parent_close: str = "cancel"
-
-
-NO_OPTIONS = StartOptions()
+    disposition: Disposition  # what this start has made of it
 
 
 class Starter(Protocol):
@@ -83,7 +78,7 @@ def _door() -> Starter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class WorkflowDefinition(Named, Generic[P, R]):
+class WorkflowDefinition(Named, Answering, Generic[P, R]):
     """A registered workflow. Call it with a Context to run the plain function, ``start()`` it to make it durable."""
 
     name: str
@@ -93,9 +88,16 @@ class WorkflowDefinition(Named, Generic[P, R]):
     queue: str
     priority: PriorityName
     timeout_seconds: float | None
+    key_scope: str
+    key_retention_seconds: float | None
     on_failure: OnFailure
+    on_change: OnChange
     signature: inspect.Signature  # without ctx
     arity: range  # numbers of positional arguments that fit it by themselves
+    retention: Retention = field(default_factory=Retention)
+    queries: dict[str, Query[Any]] = field(default_factory=dict)
+    updates: dict[str, Update] = field(default_factory=dict)
+    limits: tuple[Limit | Rate, ...] = ()
 
     def __call__(self, ctx: Context, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.fn(ctx, *args, **kwargs)
@@ -104,6 +106,10 @@ class WorkflowDefinition(Named, Generic[P, R]):
         """Raise TypeError for arguments that do not fit the function."""
         if kwargs or len(args) not in self.arity:
             self.signature.bind(*args, **kwargs)
+
+    def wanted(self, args: Iterable[Any], kwargs: Mapping[str, Any]) -> list[Wanted]:
+        """What an execution with these arguments needs of its limits. Raises InvalidOptionError."""
+        return limits.wanted(self.limits, self.name, self.signature, args, kwargs) if self.limits else []
 
     def describe(self) -> Shape:
         """Its durable calls on all branches, read from the function's text; nothing of it runs.
@@ -128,6 +134,9 @@ class WorkflowDefinition(Named, Generic[P, R]):
         self,
         *,
         key: str | None = None,
+        key_scope: str | None = None,
+        if_failed: IfFailed = "reuse",
+        coalesce: Coalesce | None = None,
         subject: object | None = None,
         queue: str | None = None,
         priority: PriorityName | None = None,
@@ -140,31 +149,34 @@ class WorkflowDefinition(Named, Generic[P, R]):
     ) -> BoundWorkflow[P, R]:
         """This workflow with options; nothing is written yet.
 
-        key: at most one execution per workflow and key; a second start returns the first.
+        key: at most one execution per key in the key's scope; a second start with the same input returns the first.
+        key_scope: instead of the workflow's. if_failed: "new" starts a new one if that of the key had no success.
+        coalesce: what to do about one that has not begun yet, such as ``Coalesce.skip(key=...)``.
         subject: a saved model instance that it is about. queue, priority: where and how early it runs.
         delay or at: not before. timeout: deadline of the whole execution, from the start.
         labels: short searchable text by name. using: database alias, default ``DURABLE["DATABASE"]``.
         on_parent_close: of a child that is still open then: it is cancelled, goes on, or is waited for.
         """
-        if on_parent_close not in ("cancel", "abandon", "wait"):
-            raise InvalidOptionError(f"on_parent_close={on_parent_close!r}: give 'cancel', 'abandon' or 'wait'.")
-        if delay is not None and at is not None:
-            raise InvalidOptionError("Give delay= or at=, not both.")
-        return BoundWorkflow(
-            self,
-            StartOptions(
-                key=None if key is None else check_key(key, "key"),
-                subject=subject,
-                queue=None if queue is None else check_name(queue, "Queue"),
-                priority=None if priority is None else _check_priority(priority),
-                delay_seconds=None if delay is None else to_seconds(delay, "delay"),
-                at=None if at is None else to_instant(at, "at"),
-                timeout_seconds=_check_timeout(timeout),
-                labels=_check_labels({} if labels is None else labels),
-                using=using,
-                on_parent_close=on_parent_close,
-            ),
+        options = start_options(
+            key=key,
+            key_scope=key_scope,
+            if_failed=if_failed,
+            coalesce=coalesce,
+            subject=subject,
+            queue=queue,
+            priority=priority,
+            delay=delay,
+            at=at,
+            timeout=timeout,
+            labels=labels,
+            using=using,
+            on_parent_close=on_parent_close,
         )
+        return BoundWorkflow(self, options)
+
+    def prepare(self, *args: P.args, **kwargs: P.kwargs) -> PreparedStart:
+        """See ``BoundWorkflow.prepare``."""
+        return BoundWorkflow(self, NO_OPTIONS).prepare(*args, **kwargs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +191,7 @@ class BoundWorkflow(Generic[P, R]):
         return _door().start(self.definition, self.options, args, kwargs)
 
     def prepare(self, *args: P.args, **kwargs: P.kwargs) -> PreparedStart:
-        """This start with its arguments, for ``client.signal_with_start``; nothing is written yet.
+        """This start with its arguments, for ``client.start_many`` or ``signal_with_start``; nothing is written yet.
 
         Raises TypeError for arguments that do not fit the function.
         """
@@ -189,8 +201,7 @@ class BoundWorkflow(Generic[P, R]):
     def start_and_wait(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """See ``WorkflowDefinition.start_and_wait``; refused inside a transaction before anything is written."""
         _door().refuse_transaction(self.options.using)
-        started = self.start(*args, **kwargs)
-        result: R = _door().wait(started, timeout_seconds=None, using=self.options.using)
+        result: R = _door().wait(self.start(*args, **kwargs), timeout_seconds=None, using=self.options.using)
         return result
 
 
@@ -223,6 +234,17 @@ class StepDefinition(Named, Generic[P, R]):
 registry: Registry[WorkflowDefinition[..., Any]] = Registry()
 
 
+class Register(Protocol):
+    """What ``@workflow(...)`` gives: a decorator."""
+
+    @overload
+    def __call__(
+        self, fn: Callable[Concatenate[AsyncContext, P], Coroutine[Any, Any, R]], /
+    ) -> WorkflowDefinition[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[Concatenate[Context, P], R], /) -> WorkflowDefinition[P, R]: ...
+
+
 def workflow(
     name: str,
     *,
@@ -231,46 +253,61 @@ def workflow(
     queue: str = "default",
     priority: PriorityName = "normal",
     timeout: timedelta | float | None = None,
+    key_scope: str | None = None,
+    key_retention: timedelta | float | None = None,
     on_failure: OnFailure = "compensate",
-) -> Callable[[Callable[Concatenate[Context, P], R]], WorkflowDefinition[P, R]]:
-    """Register a function as a durable workflow.
+    on_change: OnChange = "park",
+    retention: Retention | timedelta | None = None,
+    concurrency: Limit | Iterable[Limit] | None = None,
+    rate: Rate | None = None,
+) -> Register:
+    """Register a function, plain or ``async def``, as a durable workflow.
 
     name, version: wire format, stored with every execution; an execution is replayed only by code of its version.
     category: a name to group it under in lists, default the label of its app.
     queue, priority, timeout: defaults for its executions.
+    key_scope: where its keys are unique; workflows that name one scope share their keys. Default: the name.
+    key_retention: how long after the end of an execution its key stays taken, default ``DURABLE["KEY_RETENTION"]``.
     on_failure: what becomes of the completed steps that have ``compensate=`` when it fails, is cancelled or passes its
     deadline: "compensate" undoes them in reverse order, "leave" leaves them.
+    on_change: how calls are matched with what other code has recorded: in order ("park") or by name ("tolerate").
+    retention: how long its executions are kept after their end; None: as ``DURABLE["RETENTION"]`` says.
+    concurrency, rate: how many of its executions may be under way at once, how many may begin in a time.
     """
-    check_name(name, "Workflow name")
-    if category is not None:
-        check_name(category, "Category")
-    check_name(queue, "Queue")
-    if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version < 2**31:
-        raise InvalidOptionError(f"version={version!r}: give a whole number from 1.")
-    _check_priority(priority)
-    seconds = _check_timeout(timeout)
-    if on_failure not in ("compensate", "leave"):
-        raise InvalidOptionError(f"on_failure={on_failure!r}: give 'compensate' or 'leave'.")
+    options = workflow_options(
+        name=name,
+        version=version,
+        category=category,
+        queue=queue,
+        priority=priority,
+        timeout=timeout,
+        key_scope=key_scope,
+        key_retention=key_retention,
+        on_failure=on_failure,
+        on_change=on_change,
+        retention=retention,
+    )
+    return partial(_register, options=options, concurrency=concurrency, rate=rate)  # type: ignore[return-value]
 
-    def register(fn: Callable[Concatenate[Context, P], R]) -> WorkflowDefinition[P, R]:
-        signature = _signature_without_context(fn)
-        definition: WorkflowDefinition[P, R] = WorkflowDefinition(
-            name=name,
-            version=version,
-            category=category,
-            fn=fn,
-            queue=queue,
-            priority=priority,
-            timeout_seconds=seconds,
-            on_failure=on_failure,
-            signature=signature,
-            arity=_arity(signature),
-        )
-        codec.register_annotations(fn)
-        registry.add(definition)
-        return definition
 
-    return register
+def _register(
+    fn: Callable[..., Any],
+    *,
+    options: Mapping[str, Any],
+    concurrency: Limit | Iterable[Limit] | None,
+    rate: Rate | None,
+) -> WorkflowDefinition[..., Any]:
+    signature = signatures.checked(fn, options["on_change"])
+    definition: WorkflowDefinition[..., Any] = WorkflowDefinition(
+        fn=fn,
+        signature=signature,
+        arity=signatures.arity(signature),
+        limits=limits.checked(options["name"], signature, concurrency, rate),
+        **options,
+    )
+    codec.register_annotations(fn)
+    registry.add(definition)
+    return definition
 
 
 @overload
@@ -300,7 +337,7 @@ def step(fn: Any = None, /, *, name: str | None = None, timeout: Any = None, **o
 
 def define_step(fn: Callable[..., Any], *, name: str | None = None, timeout: Any = None, **options: Any) -> Any:
     """Check the options of ``@step`` together and freeze them."""
-    seconds = _check_timeout(timeout)
+    seconds = check_timeout(timeout)
     step_id = check_step_id(name or getattr(fn, "__name__", ""))
     definition: StepDefinition[..., Any] = StepDefinition(fn=fn, name=step_id, timeout_seconds=seconds, **options)
     if not isinstance(definition.retry, Retry):
@@ -315,48 +352,3 @@ def define_step(fn: Callable[..., Any], *, name: str | None = None, timeout: Any
         raise InvalidOptionError("atomic= needs a plain function: Django has no transactions in async code.")
     codec.register_annotations(fn)
     return replace(definition)
-
-
-def _signature_without_context(fn: Callable[..., Any]) -> inspect.Signature:
-    if inspect.iscoroutinefunction(fn) or inspect.isgeneratorfunction(fn):
-        raise ConfigurationError(f"Workflow {place_of(fn)} must be a plain function; steps may be async.")
-    parameters = list(inspect.signature(fn).parameters.values())
-    if not parameters or parameters[0].kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
-        raise ConfigurationError(f"Workflow {place_of(fn)} must take the context as its first argument.")
-    return inspect.Signature(parameters[1:])
-
-
-def _arity(signature: inspect.Signature) -> range:
-    """How many positional arguments are enough and not too many; none at all when others are needed beside them."""
-    parameters = signature.parameters.values()
-    required = [parameter for parameter in parameters if parameter.default is parameter.empty]
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    if any(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in required):
-        return range(0)
-    most = sum(parameter.kind in positional for parameter in parameters)
-    return range(sum(parameter.kind in positional for parameter in required), most + 1)
-
-
-def _check_priority(priority: object) -> PriorityName:
-    for known in PRIORITIES:
-        if priority == known:
-            return known
-    raise InvalidOptionError(f"priority={priority!r}: give one of {', '.join(PRIORITIES)}.")
-
-
-def _check_timeout(timeout: timedelta | float | None) -> float | None:
-    if timeout is None:
-        return None
-    seconds = to_seconds(timeout, "timeout")
-    if seconds == 0:
-        raise InvalidOptionError("timeout=0: give a positive duration, or None for no limit.")
-    return seconds
-
-
-def _check_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    if not isinstance(labels, Mapping):
-        raise InvalidOptionError(f"labels={labels!r}: give a dict of short texts by name.")
-    for name, value in labels.items():
-        check_name(name, "Label name")
-        check_key(value, f"Label {name}")
-    return dict(labels)

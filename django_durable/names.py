@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from django_durable.exceptions import InvalidOptionError
 
@@ -35,8 +36,22 @@ def check_step_id(step_id: object) -> str:
     return name
 
 
+def check_patch_id(patch_id: object) -> str:
+    return check_name(patch_id, "Patch id")
+
+
 def check_key(key: object, what: str) -> str:
     """A key or de-duplication id of the caller: any printable text of 1 to 200 characters."""
     if isinstance(key, str) and 1 <= len(key) <= 200 and key.isprintable():
         return key
     raise InvalidOptionError(f"{what}={key!r}: give 1 to 200 printable characters.")
+
+
+def check_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """A copy of searchable text by name. Raises InvalidOptionError."""
+    if not isinstance(labels, Mapping):
+        raise InvalidOptionError(f"labels={labels!r}: give a dict of short texts by name.")
+    for name, value in labels.items():
+        check_name(name, "Label name")
+        check_key(value, f"Label {name}")
+    return dict(labels)

@@ -10,6 +10,8 @@ from django_durable.describe import WorkflowInfo
 from django_durable.describe.catalog import Definition
 from django_durable.exceptions import ConfigurationError, UnknownWorkflowError
 
+OWN_CATEGORY = "durable"  # of what the package itself registers
+
 D = TypeVar("D", bound=Definition)
 
 
@@ -42,8 +44,9 @@ class Registry(Generic[D]):
         return version in self._versions.get(name, {})
 
     def workflows(self) -> list[WorkflowInfo]:
-        """What is registered, by name and version: for lists, forms and other people's code."""
-        return sorted(map(WorkflowInfo.of, self), key=lambda info: (info.name, info.version))
+        """What the project has registered, by name and version: for lists, forms and other people's code."""
+        infos = (WorkflowInfo.of(definition) for definition in self if definition.category != OWN_CATEGORY)
+        return sorted(infos, key=lambda info: (info.name, info.version))
 
     def __iter__(self) -> Iterator[D]:
         for versions in self._versions.values():

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar, overload
 
 from django.core.exceptions import ValidationError
 
-from django_durable import codec
 from django_durable.exceptions import ConfigurationError, InvalidOptionError, SignalRefusedError
-from django_durable.names import Named, check_name
+from django_durable.messages import Message
+from django_durable.names import check_name
 
 T = TypeVar("T")
 
 
-class SignalType(Named, Generic[T]):
+class SignalType(Message[T]):
     """A named message into a workflow, with the class of its payload.
 
     payload: a dataclass, an Enum or a pydantic model; None for plain JSON values. It is registered with the codec.
@@ -22,26 +22,25 @@ class SignalType(Named, Generic[T]):
     ValidationError. It runs at the call that sends, also where the signal is given by its name.
     """
 
+    noun = "Signal"
+
+    @overload
+    def __init__(self, name: str, payload: type[T], *, validator: Callable[[T], bool | None] | None = None) -> None: ...
+    @overload  # else a type checker would ask the user to annotate one without a class
+    def __init__(
+        self: SignalType[Any], name: str, payload: None = None, *, validator: Callable[[Any], bool | None] | None = None
+    ) -> None: ...
     def __init__(
         self, name: str, payload: type[T] | None = None, *, validator: Callable[[T], bool | None] | None = None
     ) -> None:
-        self.name = check_name(name, "Signal name")
-        self.payload = payload
+        super().__init__(name, payload)
         self.validator = validator
-        if payload is not None and payload not in _PLAIN_TYPES:
-            codec.register(payload)
         if validator is not None:
             _declare_validated(self)
 
-    def __repr__(self) -> str:
-        return f"SignalType({self.name!r})"
-
     def check(self, payload: Any) -> None:
         """Refuse a payload of another class, or one that the validator refuses, at the call."""
-        if self.payload is not None and not isinstance(payload, self.payload):
-            raise InvalidOptionError(
-                f"Signal {self.name!r} carries {self.payload.__qualname__}, not {type(payload).__qualname__}."
-            )
+        super().check(payload)
         if self.validator is not None and not self._is_valid(self.validator, payload):
             raise SignalRefusedError(self.name)
 
@@ -60,7 +59,6 @@ class SignalType(Named, Generic[T]):
         return verdict is not False
 
 
-_PLAIN_TYPES: frozenset[type] = frozenset({str, int, float, bool, dict, list, tuple})
 _VALIDATED: dict[str, SignalType[Any]] = {}  # by name, so that no way of sending goes round a validator
 
 

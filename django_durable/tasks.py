@@ -21,7 +21,7 @@ from django_durable import (
     dispatch,
 )
 from django_durable.conf import get_settings
-from django_durable.engine import shutdown, worker
+from django_durable.engine import presence, shutdown, worker
 from django_durable.engine.reconnect import TRANSIENT
 from django_durable.engine.tick import tick as run_tick
 from django_durable.publishing import FOLD_SECONDS, Hint, Publisher, flush
@@ -72,6 +72,7 @@ def tick(using: str | None = None) -> None:
         return
     _ticked_at[alias] = now
     _connected(alias, lambda: run_tick(using=alias))
+    presence.ticked("celery", using=alias)
 
 
 def _connected(using: str, work: Callable[[], object]) -> None:

@@ -10,7 +10,27 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from django_durable import clock
-from django_durable.models import AuditEntry, Execution, Schedule, ScheduleTick, Signal, Step, Timer
+from django_durable.models import (
+    AuditEntry,
+    Delivery,
+    Execution,
+    FanOut,
+    FeedHead,
+    LimitKey,
+    LogLine,
+    Node,
+    OutboxEvent,
+    Schedule,
+    ScheduleTick,
+    SetAsideStep,
+    Signal,
+    Slot,
+    Step,
+    Timer,
+    Turn,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 
 if TYPE_CHECKING:  # generic for type checkers only
     ModelAdmin = admin.ModelAdmin[Any]
@@ -19,6 +39,7 @@ else:
     ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
 
 PAYLOAD_FIELDS = frozenset({"input", "result", "error", "payload"})
+SECRET_FIELDS = frozenset({"secret", "previous_secret"})  # shown to nobody
 
 
 class PayloadFreeList(ChangeList):
@@ -26,7 +47,8 @@ class PayloadFreeList(ChangeList):
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         found = super().get_queryset(request, exclude_parameters)
-        return found.defer(*(field.name for field in self.lookup_opts.fields if field.name in PAYLOAD_FIELDS))
+        heavy = PAYLOAD_FIELDS | SECRET_FIELDS
+        return found.defer(*(field.name for field in self.lookup_opts.fields if field.name in heavy))
 
 
 class ReadOnlyAdmin(ModelAdmin):
@@ -53,13 +75,14 @@ class ReadOnlyAdmin(ModelAdmin):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         # Else ?input__contains= would answer questions about what is not shown.
-        if lookup.partition("__")[0] in PAYLOAD_FIELDS:
+        if not (PAYLOAD_FIELDS | SECRET_FIELDS).isdisjoint(lookup.split("__")):
             return False
         return super().lookup_allowed(lookup, value, request)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         may_see = request.user.has_perm("django_durable.view_payload")
-        return [field.name for field in self.opts.fields if may_see or field.name not in PAYLOAD_FIELDS]
+        hidden = SECRET_FIELDS if may_see else SECRET_FIELDS | PAYLOAD_FIELDS
+        return [field.name for field in self.opts.fields if field.name not in hidden]
 
 
 class HistoryInline(TabularInline):
@@ -123,10 +146,74 @@ class StepAdmin(ReadOnlyAdmin):
     search_fields = ["=execution__id"]
 
 
+@admin.register(SetAsideStep)
+class SetAsideStepAdmin(ReadOnlyAdmin):
+    list_display = ["id", "execution_id", "position", "name", "kind", "status", "set_aside_at", "set_aside_by"]
+    search_fields = ["=execution__id"]
+
+
 @admin.register(Signal)
 class SignalAdmin(ReadOnlyAdmin):
     list_display = ["id", "execution_id", "seq", "name", "accepted_at", "consumed_by"]
     search_fields = ["=execution__id"]
+
+
+@admin.register(OutboxEvent)
+class OutboxEventAdmin(ReadOnlyAdmin):
+    list_display = ["id", "execution_id", "name", "created_at"]
+    search_fields = ["=execution__id"]
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin):
+    list_display = ["id", "event_id", "receiver", "status", "attempts", "due_at", "delivered_at"]
+    list_filter = ["status"]
+    search_fields = ["=event__id"]
+
+
+@admin.register(FanOut)
+class FanOutAdmin(ReadOnlyAdmin):
+    list_display = ["id", "remaining", "fails_fast", "failed"]
+    search_fields = ["=id"]
+
+
+@admin.register(FeedHead)
+class FeedHeadAdmin(ReadOnlyAdmin):
+    list_display = ["id", "position"]
+
+
+@admin.register(WebhookEndpoint)
+class WebhookEndpointAdmin(ReadOnlyAdmin):
+    list_display = ["id", "url", "active", "failures", "failing_since", "disabled_reason", "position"]
+    list_filter = ["active"]
+    search_fields = ["=id"]
+
+
+@admin.register(WebhookDelivery)
+class WebhookDeliveryAdmin(ReadOnlyAdmin):
+    list_display = ["id", "endpoint_id", "kind", "execution_id", "status", "attempts", "due_at", "delivered_at"]
+    list_filter = ["status"]
+    search_fields = ["=id", "=endpoint__id", "=execution_id"]
+
+
+@admin.register(Node)
+class NodeAdmin(ReadOnlyAdmin):
+    list_display = ["kind", "name", "host", "pid", "source", "version", "started_at", "seen_at"]
+    list_filter = ["kind"]
+
+
+@admin.register(LimitKey)
+class LimitKeyAdmin(ReadOnlyAdmin):
+    list_display = ["name", "key", "capacity", "next_at"]
+    search_fields = ["name__startswith", "=key"]
+
+
+@admin.register(Slot)
+class SlotAdmin(ReadOnlyAdmin):
+    list_display = ["id", "limit", "execution_id", "granted", "priority", "fair", "ready_at"]
+    list_filter = ["granted"]
+    list_select_related = ["limit"]
+    search_fields = ["=execution__id", "limit__name__startswith"]
 
 
 @admin.register(Schedule)
@@ -152,3 +239,15 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     list_display = ["created_at", "kind", "execution_id", "actor", "reason"]
     list_filter = ["kind"]
     search_fields = ["=execution_id"]
+
+
+@admin.register(LogLine)
+class LogLineAdmin(ReadOnlyAdmin):
+    list_display = ["said_at", "level_name", "message", "execution_id", "attempt"]
+    list_filter = ["level"]
+    search_fields = ["=execution__id"]
+
+
+@admin.register(Turn)
+class TurnAdmin(ReadOnlyAdmin):
+    list_display = ["name", "next_at"]

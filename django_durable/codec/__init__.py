@@ -13,7 +13,7 @@ apart, ``registry.py`` knows them by name, ``refusals.py`` words the advice, ``f
 
 from django_durable.codec.failures import RecordedError, decode_error, encode_error, rebuild_error
 from django_durable.codec.registry import register, register_annotations
-from django_durable.codec.values import MAX_DEPTH, VERSION, decode, encode, fingerprint, round_trip
+from django_durable.codec.values import MAX_DEPTH, VERSION, decode, encode, fingerprint, register_list, round_trip
 
 __all__ = [
     "MAX_DEPTH",
@@ -27,5 +27,6 @@ __all__ = [
     "rebuild_error",
     "register",
     "register_annotations",
+    "register_list",
     "round_trip",
 ]

@@ -76,6 +76,11 @@ def decode(text: str) -> Any:
         raise CodecError("The stored text is nested too deep.") from error
 
 
+def register_list(cls: type) -> None:
+    """Write what is iterated as a list, and read a list: for a sequence that only stands for one."""
+    _CONTAINERS[cls] = _Encoder._list
+
+
 def round_trip(value: object) -> Any:
     """The value as a replay would see it."""
     return decode(encode(value))

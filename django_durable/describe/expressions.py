@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 from collections.abc import Iterable, Sequence
 
 from django_durable.describe.calls import Argument, arguments_of, context_parameters, own_context, tell, values_of
@@ -47,7 +48,7 @@ class Expressions(ast.NodeVisitor):
         syntax, outer = function.syntax, self.scope
         self._reading.append(_place(function))
         self.scope = function.around.inside(names_of(syntax), contexts)
-        nodes = self.collect(syntax.body if isinstance(syntax, ast.FunctionDef) else [syntax.body])
+        nodes = self.collect([syntax.body] if isinstance(syntax, ast.Lambda) else syntax.body)
         self.scope = outer
         self._reading.pop()
         return nodes
@@ -102,6 +103,9 @@ class Expressions(ast.NodeVisitor):
         values = values_of(call)
         others = [value for value in values if not self.scope.is_context(value)]
         is_given_context = len(others) < len(values)
+        if self.scope.value(call.func) is asyncio.gather:
+            self.control("gather", call, [Branch(label=text_of(each), nodes=self.collect([each])) for each in values])
+            return
         function = self.scope.function(call.func) if is_given_context or self.scope.is_local(call.func) else None
         contexts = context_parameters(call, function, self.scope) if function else set()
         if function is None or (is_given_context and not contexts):

@@ -9,7 +9,7 @@ from typing import Any
 # Where the function goes, as opposed to what it asks of the engine.
 LEAVING = frozenset({"return", "raise"})
 JUMPS = frozenset({"break", "continue"})
-CONTROL = frozenset({"if", "match", "for", "while", "try", "with", "helper"}) | LEAVING | JUMPS
+CONTROL = frozenset({"if", "match", "for", "while", "try", "with", "helper", "gather"}) | LEAVING | JUMPS
 
 # Their first detail is the source itself.
 _AS_WRITTEN = LEAVING | {"match", "helper", "unknown"}

@@ -28,8 +28,11 @@ NAMED = frozenset({"body", "compensate", "event", "id", "signal", "target"})
 # Calls after which the function does not go on.
 ENDS = frozenset({"continueAsNew"})
 
-# Neither recorded nor waited for.
-QUIET = frozenset({"attempt", "execution_id", "log", "progress", "random", "uuid4"})
+# Not waited for, and no choice of the reader's.
+QUIET = frozenset(
+    {"attempt", "execution_id", "log", "progress", "random", "should_continue_as_new", "state", "uuid4"}
+    | {f"state.{name}" for name in ("get", "items", "keys", "values")}
+)
 
 OPERATIONS = {
     "step": Operation(kind="step", arguments=("body",), keywords=("compensate",), default_id="{body}", takes_id=True),
@@ -40,6 +43,10 @@ OPERATIONS = {
     ),
     "note": Operation(kind="note", arguments=("text",), default_id="note"),
     "now": Operation(kind="now", default_id="now"),
+    "state.set": Operation(kind="state", default_id="state"),
+    "state.replace": Operation(kind="state", arguments=("values",), default_id="state"),
+    "wait_until": Operation(kind="waitUntil", arguments=("condition",), keywords=("timeout",), default_id="until"),
+    "emit": Operation(kind="emit", arguments=("event", "payload"), default_id="emit:{event}"),
     "rollback": Operation(kind="rollback"),
     "switch": Operation(kind="switch", arguments=("id", "value", "branches"), keywords=("default",), has_branches=True),
     "parallel": Operation(
@@ -52,16 +59,21 @@ OPERATIONS = {
     ),
     "gather": Operation(kind="parallel", default_id="gather", takes_id=True, has_branches=True),
     "race": Operation(kind="race", arguments=("branches",), default_id="race", takes_id=True, has_branches=True),
-    "map": Operation(kind="map", keywords=("concurrency",), default_id="map", takes_id=True, has_branches=True),
+    "map": Operation(
+        kind="map", keywords=("concurrency", "settle"), default_id="map", takes_id=True, has_branches=True
+    ),
     "start_child": Operation(kind="workflow", arguments=("target",), default_id="child:{target}", takes_id=True),
     "call": Operation(kind="workflow", arguments=("target",), default_id="child:{target}", takes_id=True),
     "wait_for_execution": Operation(kind="waitForExecution", arguments=("execution",), keywords=("timeout",)),
-    # Not yet in Context: read by syntax alone, so that the first code that uses them has a shape.
-    "patched": Operation(kind="patched", arguments=("id",)),
-    "emit": Operation(kind="emit", arguments=("event", "payload")),
-    "signal_token": Operation(kind="signalToken", arguments=("signal",), keywords=("expires",)),
+    "wait_all": Operation(
+        kind="parallel", arguments=("awaited",), keywords=("timeout",), default_id="wait_all", has_branches=True
+    ),
+    "wait_any": Operation(
+        kind="race", arguments=("awaited",), keywords=("timeout",), default_id="wait_any", has_branches=True
+    ),
+    "loop": Operation(kind="loop", keywords=("initial", "max_iterations"), takes_id=True, has_branches=True),
     "continue_as_new": Operation(kind="continueAsNew"),
-    "wait_all": Operation(kind="parallel", takes_id=True, has_branches=True),
-    "wait_any": Operation(kind="race", keywords=("timeout",), takes_id=True, has_branches=True),
-    "loop": Operation(kind="loop", takes_id=True, has_branches=True),
+    "patched": Operation(kind="patched", arguments=("id",)),
+    "deprecate_patch": Operation(kind="deprecatePatch", arguments=("id",)),
+    "signal_token": Operation(kind="signalToken", arguments=("signal",), keywords=("expires",)),
 }

@@ -55,21 +55,29 @@ class Reader(Expressions):
     def visit_TryStar(self, node: ast.TryStar) -> None:
         self.visit_Try(node)
 
-    def visit_With(self, node: ast.With) -> None:
+    def visit_With(self, node: ast.With | ast.AsyncWith) -> None:
         for item in node.items:
             self.visit(item)
         self.control("with", node, [Branch(label=head_of(node), nodes=self.collect(node.body))])
 
+    def visit_AsyncWith(self, node: ast.AsyncWith) -> None:
+        self.visit_With(node)
+
     # -- which repeat ------------------------------------------------------------------------------
 
-    def visit_For(self, node: ast.For) -> None:
+    def visit_AsyncFor(self, node: ast.AsyncFor) -> None:
+        self.visit_For(node)
+
+    def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
         self.visit(node.iter)
         self.loop("for", node, self.collect([node.target, *node.body]), self.collect(node.orelse))
 
     def visit_While(self, node: ast.While) -> None:
         self.loop("while", node, self.collect([node.test, *node.body]), self.collect(node.orelse))
 
-    def loop(self, kind: str, node: ast.For | ast.While, body: tuple[Node, ...], otherwise: tuple[Node, ...]) -> None:
+    def loop(
+        self, kind: str, node: ast.For | ast.AsyncFor | ast.While, body: tuple[Node, ...], otherwise: tuple[Node, ...]
+    ) -> None:
         branches = [Branch(label=head_of(node), nodes=body)]
         if otherwise:
             branches.append(Branch(label="else", nodes=otherwise))
@@ -98,7 +106,7 @@ class Reader(Expressions):
 
     # -- which define ------------------------------------------------------------------------------
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         self.visit_all([*node.decorator_list, *node.args.defaults])
         if node.decorator_list:
             self.may_use_context(node)
@@ -106,7 +114,7 @@ class Reader(Expressions):
             self.scope.functions[node.name] = Function(node.name, node, self.scope)
 
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
-        self.may_use_context(node)
+        self.visit_FunctionDef(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         self.may_use_context(node)

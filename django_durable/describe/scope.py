@@ -72,8 +72,12 @@ class Scope:
         return isinstance(node, ast.Name) and node.id in self.contexts
 
     def method(self, node: ast.AST) -> str | None:
-        """``step`` for ``ctx.step``; None for attributes of anything but the context."""
-        return node.attr if isinstance(node, ast.Attribute) and self.is_context(node.value) else None
+        """``step`` for ``ctx.step``, ``state.set`` for ``ctx.state.set``; None for what is not the context's."""
+        if not isinstance(node, ast.Attribute):
+            return None
+        if self.method(node.value) == "state":
+            return f"state.{node.attr}"
+        return node.attr if self.is_context(node.value) else None
 
     def value(self, node: ast.AST) -> object:
         """What a name or the attribute of a module stands for, or a marker that equals nothing."""
@@ -91,7 +95,7 @@ class Scope:
             return node.value if isinstance(node.value, str) else None
         if isinstance(node, ast.Name) and self.is_local(node):
             return _identifier(self.functions[node.id].name)
-        return _stored_name(self.value(node))
+        return stored_name(self.value(node))
 
     def is_text(self, node: ast.AST) -> bool:
         """Whether it can be seen to be a string, be its value known or not."""
@@ -108,7 +112,7 @@ class Scope:
             return False
         value = self.value(node)
         is_data = type(value) is str or type(value) is SignalType
-        return not is_data and _stored_name(value) is not None
+        return not is_data and stored_name(value) is not None
 
     def is_harmless(self, node: ast.AST) -> bool:
         """Whether calling it cannot make a durable call, whatever it is given."""
@@ -165,13 +169,13 @@ def _own_parts(node: ast.AST) -> Iterator[ast.AST]:
             yield from _own_parts(child)
 
 
-def _stored_name(value: object) -> str | None:
+def stored_name(value: object) -> str | None:
     if issubclass(type(value), Named):  # by type: isinstance() would ask the object for its __class__
         return cast(Named, value).name
     if type(value) is str:
         return value
     if type(value) is functools.partial:
-        return _stored_name(value.func)
+        return stored_name(value.func)
     if type(value) is FunctionType or type(value) is BuiltinFunctionType:
         return _identifier(value.__name__)
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,13 @@ from django_durable.describe.mermaid import flowchart
 from django_durable.describe.nodes import Node
 from django_durable.describe.outline import outline
 from django_durable.describe.reader import read
+
+
+class Declared(ABC):
+    """A workflow function that was not written but declared, and says its nodes itself."""
+
+    @abstractmethod
+    def shape(self) -> tuple[Node, ...]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +32,8 @@ class Shape:
     @classmethod
     def of(cls, fn: Callable[..., Any], *, workflow: str, version: int) -> Shape:
         """The shape of a workflow's function. Raises SourceUnavailableError."""
-        return cls(workflow=workflow, version=version, function=f"{fn.__module__}.{fn.__qualname__}", nodes=read(fn))
+        nodes = fn.shape() if isinstance(fn, Declared) else read(fn)
+        return cls(workflow=workflow, version=version, function=f"{fn.__module__}.{fn.__qualname__}", nodes=nodes)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values that ``json.dumps`` takes; every node has ``kind, id, line, details, branches``."""

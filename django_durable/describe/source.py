@@ -9,7 +9,7 @@ from types import FunctionType
 
 from django_durable.exceptions import SourceUnavailableError
 
-AnyFunction = ast.FunctionDef | ast.Lambda
+AnyFunction = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
 def plain_function(value: object) -> FunctionType | None:
@@ -19,8 +19,8 @@ def plain_function(value: object) -> FunctionType | None:
     return value if type(value) is FunctionType else None
 
 
-def definition_of(fn: object) -> ast.FunctionDef:
-    """The ``def`` statement of a function, with the line numbers of its file. Raises SourceUnavailableError."""
+def definition_of(fn: object) -> ast.FunctionDef | ast.AsyncFunctionDef:
+    """The ``def`` of a function, plain or async, with the line numbers of its file. Raises SourceUnavailableError."""
     function = plain_function(fn)
     if function is None:
         raise SourceUnavailableError(repr(type(fn)))
@@ -33,7 +33,7 @@ def definition_of(fn: object) -> ast.FunctionDef:
     except (OSError, SyntaxError, tokenize.TokenError) as error:
         raise SourceUnavailableError(name) from error
     found = tree.body[0].body[0] if is_indented and isinstance(tree.body[0], ast.If) else tree.body[0]
-    if not isinstance(found, ast.FunctionDef) or found.name != function.__code__.co_name:
+    if not isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef) or found.name != function.__code__.co_name:
         raise SourceUnavailableError(name)
     return ast.increment_lineno(found, first - 1 - is_indented)
 

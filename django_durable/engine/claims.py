@@ -18,7 +18,7 @@ from django_durable import clock, dispatch
 from django_durable.clock import DatabaseNow
 from django_durable.conf import get_settings
 from django_durable.engine import holders, statements
-from django_durable.models import Timer
+from django_durable.models import LogLine, Timer
 
 MOST_CONTENDED_TRIES = 10
 REFUSED_LONG_SECONDS = 60  # no worker knew the code for so long: tell people
@@ -43,6 +43,8 @@ class Claim:
     database_now: datetime
     taken_at: float = field(default_factory=clock.monotonic)
     lost: bool = False
+    log_lines: list[LogLine] = field(default_factory=list)  # said and not yet stored
+    log_number: int | None = None  # of the next one; None: not read yet
 
     def now(self) -> datetime:
         """The database's clock, carried forward by this process's monotonic one.

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 from django.db import IntegrityError, connections, models, transaction
@@ -22,7 +22,7 @@ from django_durable.clock import DatabaseNow
 from django_durable.engine import compiled
 from django_durable.engine.prepared import hot_cursor
 from django_durable.engine.statements import SQL, now_sql
-from django_durable.models import AuditEntry, Execution, Signal, Timer
+from django_durable.models import AuditEntry, Execution, FanOut, Signal, Timer
 from django_durable.models.timer import TimerQuerySet
 
 
@@ -42,7 +42,7 @@ def marking_errors(connection: BaseDatabaseWrapper) -> AbstractContextManager[No
 
 
 def insert_execution(execution: Execution, timer: Timer, *, using: str) -> bool:
-    """Insert an execution and its timer; False: its key is taken, nothing was written.
+    """Insert an execution and its timer; False: its key, or coalescing key, is taken, and nothing was written.
 
     Both may hold expressions of ``DatabaseNow``. Transaction: joins the surrounding one, or is its own.
     """
@@ -59,15 +59,31 @@ def insert_execution(execution: Execution, timer: Timer, *, using: str) -> bool:
 def _insert_at_once(connection: BaseDatabaseWrapper, execution: Execution, timer: Timer) -> bool:
     born, born_params = _insert(connection, execution)
     queued, queued_params = _insert(connection, timer, source="born")
-    taken = " ON CONFLICT (workflow, key) WHERE key IS NOT NULL DO NOTHING" if execution.key is not None else ""
+    taken = _ON_CONFLICT if _may_be_refused(execution) else ""
     with marking_errors(connection), hot_cursor(connection) as cursor:
         cursor.execute(f"WITH born AS ({born}{taken} RETURNING id) {queued}", born_params + queued_params)
         return bool(cursor.rowcount)
 
 
+def insert_many(rows: Sequence[models.Model], *, using: str) -> None:
+    """Insert rows of one table in one statement; their values are plain. Raises IntegrityError."""
+    connection = connections[using]
+    head, fields = _insert_into(using, type(rows[0]))
+    placed = [_places(connection, fields, row) for row in rows]
+    values = ", ".join(f"({', '.join(places)})" for places, _ in placed)
+    with marking_errors(connection), connection.cursor() as cursor:
+        cursor.execute(f"{head} VALUES {values}", [param for _, params in placed for param in params])
+    for row in rows:
+        row._state.adding, row._state.db = False, using
+
+
+def _may_be_refused(execution: Execution) -> bool:
+    return execution.key is not None or execution.coalesce_key is not None
+
+
 def _insert_one_by_one(connection: BaseDatabaseWrapper, execution: Execution, timer: Timer) -> bool:
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        if execution.key is None:
+        if not _may_be_refused(execution):
             cursor.execute(*_insert(connection, execution))
         elif not _insert_first(connection, cursor, execution):
             return False
@@ -142,6 +158,8 @@ def accept_signal(signal: Signal, *, using: str) -> tuple[str, bool] | None:
     if not timers.bump():
         return None
     signal.seq, queue = timers.values_list("wake_seq", "queue").get()
+    if signal.signal_id is not None and _is_known(signal, using):
+        return queue, False
     try:
         with transaction.atomic(using=using):  # a savepoint: a refused insert must not poison the caller
             signal.save(using=using, force_insert=True)
@@ -152,18 +170,39 @@ def accept_signal(signal: Signal, *, using: str) -> tuple[str, bool] | None:
     return queue, True
 
 
+def _is_known(signal: Signal, using: str) -> bool:
+    """By an execution that this one continues: no constraint spans the two. That one takes no signals any more."""
+    assert signal.signal_id is not None
+    return Signal.objects.using(using).accepted(signal.execution_id, signal.signal_id).exists()
+
+
 def _accept_at_once(connection: BaseDatabaseWrapper, signal: Signal) -> tuple[str, bool] | None:
     bump, bump_params = compiled.statement(_bump, using=connection.alias, execution_id=signal.execution_id)
     keep, keep_params = _insert(connection, signal, source="bumped", seq="wake_seq")
     arbiter = " ON CONFLICT (execution_id, signal_id) WHERE signal_id IS NOT NULL DO NOTHING"
-    repeated = arbiter if signal.signal_id is not None else ""
+    repeated = ""
+    known_params: list[Any] = []
+    if signal.signal_id is not None:
+        known, known_params = _known(connection.alias), [signal.signal_id, signal.execution_id]
+        repeated = f" WHERE NOT EXISTS ({known}){arbiter}"
     sql = (
         f"WITH bumped AS ({bump} RETURNING wake_seq, queue), kept AS ({keep}{repeated} RETURNING seq) "  # noqa: S608
         "SELECT queue, EXISTS (SELECT 1 FROM kept) FROM bumped"
     )
     with marking_errors(connection), hot_cursor(connection) as cursor:
-        cursor.execute(sql, [*bump_params, *keep_params])
+        cursor.execute(sql, [*bump_params, *keep_params, *known_params])
         return cursor.fetchone()  # type: ignore[no-any-return]
+
+
+@cache
+def _known(using: str) -> str:
+    """``_is_known``, for the parameters signal_id and execution_id; costs an index probe where there is no chain."""
+    quoted = connections[using].ops.quote_name
+    signals, executions = quoted(Signal._meta.db_table), quoted(Execution._meta.db_table)
+    return (
+        f"SELECT 1 FROM {executions} earlier JOIN {signals} sent ON sent.execution_id = earlier.id "  # noqa: S608
+        f"AND sent.signal_id = %s WHERE earlier.chain = (SELECT chain FROM {executions} WHERE id = %s)"
+    )
 
 
 def _bump(using: str, execution_id: UUID) -> UpdateQuery:
@@ -173,9 +212,54 @@ def _bump(using: str, execution_id: UUID) -> UpdateQuery:
     return query
 
 
+class Counted(NamedTuple):
+    """A fan-out after one of its children was counted down; held: that child has not had its turn."""
+
+    remaining: int
+    failed: UUID | None
+    last: UUID | None
+    held: bool
+
+
+def count_down(fan_out: UUID, execution_id: UUID, *, has_failed: bool, using: str) -> Counted | None:
+    """Count down a fan-out by one of its children that ends in this transaction; None: it is gone."""
+    connection = connections[using]
+    if connection.vendor == "postgresql":
+        with hot_cursor(connection) as cursor:
+            cursor.execute(_count_down(using), [has_failed, execution_id, fan_out, execution_id])
+            row = cursor.fetchone()
+        return Counted(*row) if row else None
+    found = FanOut.objects.using(using).filter(pk=fan_out)
+    is_first = models.When(fails_fast=True, failed__isnull=True, then=models.Value(execution_id))
+    failed = {"failed": models.Case(is_first, default=models.F("failed"))} if has_failed else {}
+    if not found.update(remaining=models.F("remaining") - 1, **failed):
+        return None
+    held = Timer.objects.using(using).filter(pk=execution_id, held=True).exists()
+    return Counted(*found.values_list("remaining", "failed", "last").get(), held)
+
+
+@cache
+def _count_down(using: str) -> str:
+    quoted = connections[using].ops.quote_name
+    return (
+        f"UPDATE {quoted(FanOut._meta.db_table)} SET remaining = remaining - 1, "  # noqa: S608
+        "failed = CASE WHEN %s AND fails_fast THEN COALESCE(failed, %s) ELSE failed END WHERE id = %s RETURNING "
+        "remaining, failed, last, "
+        f"COALESCE((SELECT held FROM {quoted(Timer._meta.db_table)} WHERE execution_id = %s), false)"
+    )
+
+
 def _insert(connection: BaseDatabaseWrapper, row: models.Model, *, source: str = "", **taken: str) -> SQL:
     """INSERT of one instance as it is; source: once for each row of that query. taken: columns whose value it gives."""
     head, fields = _insert_into(connection.alias, type(row))
+    places, params = _places(connection, fields, row, **taken)
+    values = f"SELECT {', '.join(places)} FROM {source}" if source else f"VALUES ({', '.join(places)})"  # noqa: S608
+    return f"{head} {values}", params
+
+
+def _places(
+    connection: BaseDatabaseWrapper, fields: list[tuple[models.Field[Any, Any], str]], row: models.Model, **taken: str
+) -> tuple[list[str], list[Any]]:
     places: list[str] = []
     params: list[Any] = []
     for field, name in fields:
@@ -183,8 +267,7 @@ def _insert(connection: BaseDatabaseWrapper, row: models.Model, *, source: str =
         place, param = (given, ()) if given else _place(connection, field, getattr(row, name))
         places.append(place)
         params += param
-    values = f"SELECT {', '.join(places)} FROM {source}" if source else f"VALUES ({', '.join(places)})"  # noqa: S608
-    return f"{head} {values}", params
+    return places, params
 
 
 @cache
@@ -215,6 +298,7 @@ def _place(connection: BaseDatabaseWrapper, field: models.Field[Any, Any], value
     return "%s", (value,)
 
 
+_ON_CONFLICT = " ON CONFLICT DO NOTHING"  # with the two unique keys that a start may have; its id is new
 _NULL: tuple[str, Sequence[Any]] = ("NULL", ())
 _EMPTY_TEXT: tuple[str, Sequence[Any]] = ("''", ())
 _EMPTY_JSON: tuple[str, Sequence[Any]] = ("'{}'::jsonb", ())

@@ -1,6 +1,6 @@
 """Replaying a recording without writing or running anything: does today's code still fit what was recorded?
 
-The pass is the engine's own (``replay``). The first thing that is not recorded ends it: from there the execution would
+The pass is the engine's own (``replay``). What is not recorded ends it, in each branch: from there the execution would
 go on.
 """
 
@@ -12,17 +12,30 @@ from uuid import UUID
 
 from django_durable import clock
 from django_durable.conf import get_settings
-from django_durable.definitions import registry
-from django_durable.engine import payloads
+from django_durable.definitions import WorkflowDefinition, registry
+from django_durable.engine import offloading, payloads
 from django_durable.engine.claims import Claim
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import Journal
-from django_durable.engine.outcomes import Ended, Mismatch, Raised, Returned
+from django_durable.engine.outcomes import (
+    Abandon,
+    Continuing,
+    Ended,
+    Frontier,
+    Leave,
+    Leaving,
+    Mismatch,
+    Outcome,
+    Raised,
+    Returned,
+)
+from django_durable.engine.recorder import Call
 from django_durable.engine.recordings import Recording
 from django_durable.engine.replay import Replay
 from django_durable.exceptions import CodecError, DurableError, LeaseLostError
-from django_durable.models import Status
+from django_durable.models import Kind, Status
 
+_ASKING = frozenset({Kind.SWITCH, Kind.PARALLEL, Kind.RACE, Kind.WON, Kind.JOIN})
 _NOBODY = UUID(int=0)  # a token that no timer has: even what passed by the journal would meet the fence
 
 
@@ -30,7 +43,8 @@ _NOBODY = UUID(int=0)  # a token that no timer has: even what passed by the jour
 class ReplayReport:
     """What today's code does with a recorded history.
 
-    mismatch: why it does not fit, or None. end: "returned", "raised", or "open" where the execution goes on from.
+    mismatch: why it does not fit, or None. end: "returned", "raised", "continued" as new, or "open" where the execution
+    would go on from.
     error: what the function raised; None too when its steps were undone, since then only the record of it is left.
     """
 
@@ -60,6 +74,8 @@ def replay(recording: Recording) -> ReplayReport:
             return ReplayReport(mismatch=None, end="raised", error=error)
         case Ended(status=Status.COMPLETED, result=result):
             return ReplayReport(mismatch=None, end="returned", value=payloads.load(result or ""))
+        case Continuing(checkpoint=None):
+            return ReplayReport(mismatch=None, end="continued")
         case Ended():
             return ReplayReport(mismatch=None, end="raised")
         case _:
@@ -85,8 +101,27 @@ class DryRun(Replay):
 
     def __init__(self, recording: Recording) -> None:
         claim = Claim(recording.id, get_settings().database, _NOBODY, "", 0, 1, 0, None, clock.now(), lost=True)
-        journal = ClosedJournal(claim, inbox=list(recording.inbox), cancel_requested_at=None)
-        super().__init__(journal, list(recording.history), deadline_at=None, short_wait_seconds=0)
+        journal = ClosedJournal(
+            claim, inbox=list(recording.inbox), cancel_requested_at=None, length=len(recording.history)
+        )
+        super().__init__(journal, list(recording.history), short_wait_seconds=0, seed=recording.seed)
+
+    def run(self, definition: WorkflowDefinition[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Outcome:
+        with offloading.all_in_rows():
+            return super().run(definition, args, kwargs)
+
+    def enter(self, kind: Kind, name: str, target: str = "") -> Call:
+        """A new part is not entered, and no child is looked for."""
+        call = super().enter(kind, name, target)
+        if kind in _ASKING and (call.recorded is None or not call.recorded.is_settled):
+            raise self.leave(Frontier())
+        return call
+
+    def leave(self, why: Leaving) -> Leave:
+        return super().leave(Frontier() if isinstance(why, Abandon) else why)
+
+    def tell_unasked(self) -> None:
+        """The real pass does."""
 
     @property
     def is_replaying(self) -> bool:

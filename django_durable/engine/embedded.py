@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from django.db import connections
 
 from django_durable.dispatch import TICK_SECONDS
-from django_durable.engine import shutdown, worker
+from django_durable.engine import presence, shutdown, worker
 from django_durable.engine.tick import tick
 
 logger = logging.getLogger("django_durable.worker")
@@ -85,6 +85,7 @@ class EmbeddedWorker:
             while not self._stopping.wait(TICK_SECONDS):
                 try:
                     tick(using=self._using)
+                    presence.ticked("durable_worker", using=self._using)
                 except Exception:
                     logger.warning("The tick failed; trying again.", exc_info=True)
                     connections[self._using].close()

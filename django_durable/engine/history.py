@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,7 +14,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from django_durable.engine import compiled
-from django_durable.models import SETTLED, Signal, Step, StepStatus
+from django_durable.models import SETTLED, SetAsideStep, Signal, Step, StepStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +33,16 @@ class Checkpoint:
     finished_at: datetime | None = None
     due_at: datetime | None = None
     id: UUID = field(default_factory=Step._meta.get_field("id").get_default)
+    # Writes what belongs to it, in the transaction that records it. Only of what is deferred.
+    beside: Callable[[], None] | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_settled(self) -> bool:
         return self.status in SETTLED
 
 
-FIELDS = tuple(Checkpoint.__dataclass_fields__)
+RETRIED = "retried"  # by which order what will run again was set aside
+FIELDS = tuple(name for name in Checkpoint.__dataclass_fields__ if name != "beside")
 values_of: Callable[[Checkpoint], tuple[Any, ...]] = attrgetter(*FIELDS)  # dataclasses.astuple copies every value
 
 
@@ -60,6 +64,12 @@ def find(checkpoint_id: UUID, *, using: str) -> Checkpoint | None:
     """One checkpoint, to learn whether a commit without reply has happened."""
     row = Step.objects.using(using).filter(pk=checkpoint_id).values_list(*FIELDS).first()
     return Checkpoint(*row) if row else None
+
+
+def load_runs(execution_id: UUID, *, using: str) -> Counter[str]:
+    """How often each step completed before somebody had the execution go on from before it."""
+    rows = SetAsideStep.objects.using(using).filter(execution_id=execution_id, set_aside_by=RETRIED)
+    return Counter(rows.filter(status=StepStatus.COMPLETED).values_list("name", flat=True))
 
 
 class PendingSignal(NamedTuple):

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django_durable import dispatch
+from django_durable import dispatch, signals
 from django_durable.clock import DatabaseNow
-from django_durable.engine import compound, payloads
+from django_durable.engine import audit, chains, compound, payloads
 from django_durable.engine.history import PendingSignal
-from django_durable.engine.matching import Call, Matcher
+from django_durable.engine.matching import Matcher
+from django_durable.engine.recorder import Call
 from django_durable.engine.refusals import not_open
-from django_durable.models import Kind, Signal, Status, StepStatus
+from django_durable.models import AuditKind, Kind, Signal, Status, StepStatus
 
 
-def wait(matcher: Matcher, name: str, timeout_seconds: float | None, default: Any) -> Any:
+def wait(matcher: Matcher, step_id: str | None, name: str, timeout_seconds: float | None, default: Any) -> Any:
     """Consume the oldest pending signal of that name, or park for one.
 
     A wait that timed out is completed without a result (SQL NULL, which no encoded value is).
     """
-    call = matcher.enter(Kind.WAIT, f"signal:{name}", target=name)
+    call = matcher.enter(Kind.WAIT, step_id or f"signal:{name}", target=name)
     if call.recorded is not None and call.recorded.is_settled:
         return default if call.recorded.result is None else matcher.stored(payloads.load, call.recorded.result)
 
@@ -59,22 +61,42 @@ def accept(execution_id: UUID, name: str, payload: str, *, signal_id: str | None
     """Store a signal and wake the execution, in one transaction. False: that ``signal_id`` was accepted before.
 
     The bump comes first: its row lock makes the order numbers the commit order, and whoever parks at the same time
-    loses the compare-and-set on ``wake_seq`` and looks again.
+    loses the compare-and-set on ``wake_seq`` and looks again. One that was continued passes it on to its successor.
     payload: encoded. Raises ExecutionNotFoundError, ExecutionClosedError.
     """
-    signal = Signal(
-        execution_id=execution_id, name=name, payload=payload, signal_id=signal_id, accepted_at=DatabaseNow()
+    return store(
+        Signal(execution_id=execution_id, name=name, payload=payload, signal_id=signal_id, accepted_at=DatabaseNow()),
+        using=using,
     )
-    with compound.whole(using):
+
+
+def store(signal: Signal, *, using: str) -> bool:
+    """``accept`` of a row."""
+    return chains.follow(partial(_store, signal, using), signal.execution_id)
+
+
+def _store(signal: Signal, using: str, execution_id: UUID) -> bool:
+    signal.execution_id, signal_id = execution_id, signal.signal_id
+    with audit.whole(using, AuditKind.SIGNAL_RECEIVED):
         accepted = compound.accept_signal(signal, using=using)
         if accepted is None:
             if signal_id is not None and was_accepted(execution_id, signal_id, using=using):
                 return False
             raise not_open(execution_id, using=using)
         queue, is_new = accepted
+        if is_new:
+            _tell(signal, using)
         dispatch.wake(execution_id, queue=queue, using=using)
     return is_new
 
 
+def _tell(signal: Signal, using: str) -> None:
+    told = {"name": signal.name, "signal_id": signal.signal_id}
+    audit.audit(using, signal.execution_id, kind=AuditKind.SIGNAL_RECEIVED, after=told)
+    about = {"execution_id": signal.execution_id, **told}
+    signals.send_on_commit(signals.signal_received, sender=Signal, using=using, **about)
+
+
 def was_accepted(execution_id: UUID, signal_id: str, *, using: str) -> bool:
-    return Signal.objects.using(using).filter(execution_id=execution_id, signal_id=signal_id).exists()
+    """By that execution, or by another one of its chain."""
+    return Signal.objects.using(using).accepted(execution_id, signal_id).exists()

@@ -6,6 +6,7 @@ import logging
 from collections.abc import MutableMapping
 from typing import Any
 
+from django_durable.engine import log_lines
 from django_durable.engine.matching import Matcher
 
 logger = logging.getLogger("django_durable.workflow")
@@ -20,6 +21,14 @@ class ExecutionLogger(logging.LoggerAdapter[logging.Logger]):
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the standard library's name
         return not self._matcher.is_replaying and super().isEnabledFor(level)
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """To the logger by its own level, to the database by ``DURABLE["LOG_LEVEL"]``."""
+        if self._matcher.is_replaying:
+            return
+        log_lines.say(self._matcher.claim, level, msg, args)
+        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # who has called us, not this line
+        super().log(level, msg, *args, **kwargs)
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}

@@ -8,7 +8,8 @@ from typing import Any
 
 from django_durable.engine import payloads
 from django_durable.engine.history import Checkpoint
-from django_durable.engine.matching import Call, Matcher
+from django_durable.engine.matching import Matcher
+from django_durable.engine.recorder import Call
 from django_durable.models import Kind
 
 

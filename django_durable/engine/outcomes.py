@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from django_durable.engine.history import Checkpoint
+from django_durable.engine.new_start import NewStart
 from django_durable.exceptions import DurableError, Suspend
 from django_durable.models import Status
 
@@ -24,11 +26,38 @@ class Park:
     until: datetime | None
     waiting_for: str
     wake_seq: int
+    cancels_children: bool = False  # it has been stopped, and waits for nothing but them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Want:
+    """A step attempt that a branch would make now. Its body may run in any thread, all else is the pass's own.
+
+    name: of its checkpoint. not_before: the end of a back-off. in_place: once that is over the branch is to be entered
+    again and runs the body itself. is_interrupted: whether a cancellation or the deadline
+    has come since, so that the branch must be entered again instead. begin: record what must stand before the body
+    runs. record: write down what came of it, given what returns the body's value or raises its error.
+    """
+
+    name: str
+    not_before: datetime | None
+    in_place: bool
+    is_interrupted: Callable[[], bool]
+    begin: Callable[[], None]
+    body: Callable[[], Any]
+    record: Callable[[Callable[[], Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """Step bodies are to run before this branch can go on: beside those of the other branches."""
+
+    wants: tuple[Want, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class HandBack:
-    """This worker is stopping."""
+    """This worker is stopping, or somebody has paused the execution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +65,11 @@ class Mismatch:
     """The code does not fit the history, or swallowed its control flow: new code is needed."""
 
     error: DurableError
+
+
+@dataclass(frozen=True, slots=True)
+class Unrecorded:
+    """Something new was asked for while only what is recorded was to be handed out; see ``coroutines``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +113,56 @@ class Ended:
     error_type: str = ""
 
 
-Leaving = Park | HandBack | Mismatch | RollingBack | CompensationFailed | Abandon
-Outcome = Leaving | Returned | Raised | Ended
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """Of a pass that only compares: where the execution would go on from. What is beside it is compared yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Continuing:
+    """It ends here and goes on as another execution. checkpoint: that says so; None if it is recorded."""
+
+    start: NewStart
+    checkpoint: Checkpoint | None
+
+
+@dataclass(frozen=True, slots=True)
+class TooLong:
+    """The history is as long as it may get."""
+
+    error: DurableError
+
+
+def _together(parks: Sequence[Park]) -> Park:
+    """Wait for whichever of several comes first; at least one."""
+    times = [park.until for park in parks if park.until is not None]
+    first = parks[0]
+    return replace(
+        first,
+        opens=tuple(each for park in parks for each in park.opens),
+        until=min(times) if times else None,
+        status=first.status if all(park.status == first.status for park in parks) else Status.WAITING,
+        waiting_for="; ".join(dict.fromkeys(park.waiting_for for park in parks))[:255],
+        wake_seq=min(park.wake_seq for park in parks),
+    )
+
+
+def waiting(outcomes: Iterable[object]) -> Park | Wants | Frontier | None:
+    """What several that go on beside each other wait for, if any does: together they leave with that."""
+    waits = [each for each in outcomes if isinstance(each, Park | Wants | Frontier)]
+    if any(isinstance(each, Frontier) for each in waits):
+        return Frontier()
+    wants = [want for each in waits if isinstance(each, Wants) for want in each.wants]
+    if wants:
+        return Wants(tuple(wants))
+    parks = [each for each in waits if isinstance(each, Park)]
+    return _together(parks) if parks else None
+
+
+Leaving = (
+    Park | Wants | Frontier | HandBack | Mismatch | RollingBack | CompensationFailed | Abandon | TooLong | Unrecorded
+)
+Outcome = Leaving | Returned | Raised | Ended | Continuing
 
 
 class Leave(Suspend):

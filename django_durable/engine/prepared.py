@@ -49,7 +49,9 @@ def _is_prepared_for(connection: BaseDatabaseWrapper) -> bool:
         _planned_at[driver] = now if _allow(connection) else None
     elif now - planned_at > PLANS_LIVE_SECONDS:
         with connection.wrap_database_errors:
-            driver.execute("DEALLOCATE ALL")
+            # Another text each time: the driver looks at the answer to new ones only, and would go on using what is
+            # gone after a second DEALLOCATE if there was nothing to forget at the first.
+            driver.execute(f"DEALLOCATE ALL -- {now}", prepare=False)
         _planned_at[driver] = now
     return _planned_at[driver] is not None
 

@@ -5,11 +5,14 @@ An export holds payloads in plain codec text, whatever cipher the tables are und
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import NoneType
 from typing import Any
 from uuid import UUID
+
+from django.db.models import F
 
 from django_durable.engine import history, payloads
 from django_durable.engine.history import Checkpoint, PendingSignal, columns_of
@@ -32,6 +35,7 @@ class Recording:
     status: str
     input: str
     history: list[Checkpoint]
+    seed: UUID | None = None  # of its random numbers, if not its id
     inbox: list[PendingSignal] = field(default_factory=list)  # not exported: what is pending is no history yet
 
     @property
@@ -46,7 +50,8 @@ def read(execution_id: UUID, *, using: str) -> Recording:
     the inbox is newer than the history, and that is newer than the status.
     """
     columns = ("id", "workflow", "version", "status", "input")
-    row = Execution.objects.using(using).filter(pk=execution_id).values(*columns).first()
+    executions = Execution.objects.using(using).filter(pk=execution_id)
+    row = executions.values(*columns, seed=F("random_seed")).first()
     if row is None:
         raise ExecutionNotFoundError(execution_id)
     return Recording(
@@ -56,24 +61,25 @@ def read(execution_id: UUID, *, using: str) -> Recording:
     )
 
 
-def exported(recording: Recording) -> dict[str, Any]:
-    """JSON-ready data."""
+def exported(recording: Recording, *, opening: Callable[[str], str] = payloads.unseal) -> dict[str, Any]:
+    """JSON-ready data. opening: what its payloads go through."""
     return {
         "format": FORMAT,
         "id": str(recording.id),
         "workflow": recording.workflow,
         "version": recording.version,
-        "input": payloads.unseal(recording.input),
+        "input": opening(recording.input),
         "status": recording.status,
-        "history": [_exported(checkpoint) for checkpoint in recording.history],
+        "seed": recording.seed and str(recording.seed),
+        "history": [_exported(checkpoint, opening) for checkpoint in recording.history],
     }
 
 
-def _exported(checkpoint: Checkpoint) -> dict[str, Any]:
+def _exported(checkpoint: Checkpoint, opening: Callable[[str], str]) -> dict[str, Any]:
     values = columns_of(checkpoint)
     values["id"] = str(values["id"])
     for name in _PAYLOADS:
-        values[name] = None if values[name] is None else payloads.unseal(values[name])
+        values[name] = None if values[name] is None else opening(values[name])
     return values | {name: values[name] and values[name].astimezone(UTC).isoformat() for name in _TIMES}
 
 
@@ -97,6 +103,7 @@ def _imported(data: Any) -> Recording:
         version=_typed(data, "version", int),
         status=_typed(data, "status", str),
         input=payloads.seal(_typed(data, "input", str)),
+        seed=UUID(data["seed"]) if data.get("seed") else None,
         history=[_checkpoint(values, position) for position, values in enumerate(_typed(data, "history", list))],
     )
 

@@ -12,15 +12,17 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F
 
-from django_durable import dispatch
+from django_durable import dispatch, signals
 from django_durable.clock import DatabaseNow
+from django_durable.engine.audit import audit
 from django_durable.engine.refusals import not_in_compensation
-from django_durable.engine.transitions import audit
-from django_durable.models import Execution, Status, Step, StepStatus, StuckReason, Timer
+from django_durable.models import AuditKind, Execution, Status, Step, StepStatus, StuckReason, Timer
 
 
 def retry_compensation(execution_id: UUID, *, using: str, actor: str, reason: str) -> None:
-    _repair(execution_id, "compensation_retried", {"due_at": DatabaseNow()}, using=using, actor=actor, reason=reason)
+    _repair(
+        execution_id, AuditKind.COMPENSATION_RETRIED, {"due_at": DatabaseNow()}, using=using, actor=actor, reason=reason
+    )
 
 
 def settle_compensation(
@@ -28,7 +30,8 @@ def settle_compensation(
 ) -> None:
     """status: skipped, or completed with its encoded result."""
     changes = {"status": status, "result": result, "finished_at": DatabaseNow(), "due_at": None}
-    kind = "compensation_skipped" if status == StepStatus.SKIPPED else "compensation_resolved"
+    skips = status == StepStatus.SKIPPED
+    kind = AuditKind.COMPENSATION_SKIPPED if skips else AuditKind.COMPENSATION_RESOLVED
     _repair(execution_id, kind, changes, using=using, actor=actor, reason=reason)
 
 
@@ -46,5 +49,17 @@ def _repair(execution_id: UUID, kind: str, changes: dict[str, Any], *, using: st
         given_up = Step.objects.using(using).history(execution_id).given_up()
         before = dict(given_up.values("name", "attempts").get())
         given_up.update(**changes)
-        audit(using, execution_id, kind=kind, actor=actor, reason=reason, before=before)
+        after = {"name": before["name"], "status": changes.get("status", StepStatus.RETRYING)}
+        audit(using, execution_id, kind=kind, actor=actor, reason=reason, before=before, after=after)
+        _tell_unstuck(execution_id, using)
         dispatch.wake(execution_id, queue=timers.values_list("queue", flat=True).get(), using=using)
+
+
+def _tell_unstuck(execution_id: UUID, using: str) -> None:
+    before = {"status": Status.STUCK, "stuck_reason": StuckReason.COMPENSATION}
+    after = {"status": Status.COMPENSATING}
+    audit(using, execution_id, kind=AuditKind.UNSTUCK, before=before, after=after)
+    if signals.is_wanted(signals.execution_unstuck, Execution):
+        name = Execution.objects.using(using).values_list("workflow", flat=True).get(pk=execution_id)
+        about = {"execution_id": execution_id, "workflow": name, "reason": StuckReason.COMPENSATION}
+        signals.send_on_commit(signals.execution_unstuck, sender=Execution, using=using, **about)

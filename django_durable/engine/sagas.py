@@ -13,7 +13,7 @@ from typing import Any
 
 from django_durable.engine import bodies, endings, payloads, steps, transitions
 from django_durable.engine.history import Checkpoint
-from django_durable.engine.matching import Call, Matcher, describe
+from django_durable.engine.matching import Matcher
 from django_durable.engine.outcomes import (
     CompensationFailed,
     Ended,
@@ -24,6 +24,7 @@ from django_durable.engine.outcomes import (
     Returned,
     RollingBack,
 )
+from django_durable.engine.recorder import Call
 from django_durable.engine.scopes import Compensation
 from django_durable.exceptions import NondeterminismError
 from django_durable.models import Kind, Status, StepStatus
@@ -44,13 +45,13 @@ def offer(matcher: Matcher, call: Call, compensate: Any) -> None:
     insort(matcher.shared.compensations, offered, key=lambda each: each.completed)
 
 
-def rollback(matcher: Matcher, scope: str | None = None) -> None:
+def rollback(matcher: Matcher, *scopes: str) -> None:
     """Undo every completed step that offers it and was not undone yet, the latest first. Nothing interrupts this.
 
-    scope: only what was done there and below; default the matcher's own.
+    scopes: only what was done there and below; default the matcher's own.
     """
-    prefix = f"{matcher.scope if scope is None else scope}/".lstrip("/")
-    for latest in reversed([each for each in matcher.shared.compensations if each.step_id.startswith(prefix)]):
+    prefixes = tuple(f"{scope}/".lstrip("/") for scope in scopes or (matcher.scope,))
+    for latest in reversed([each for each in matcher.shared.compensations if each.step_id.startswith(prefixes)]):
         _undo(matcher, latest)
         # Not before: a call in the wrong place is refused and undoes nothing.
         matcher.shared.compensations.remove(latest)
@@ -91,9 +92,6 @@ def _record(matcher: Matcher, ending: Ended) -> Ended:
 def _recorded(matcher: Matcher) -> Ended:
     """Go on behind the mark. Today's code must want to undo what was written down there."""
     mark = matcher.pass_mark()
-    if mark.kind != Kind.ROLLBACK:  # left in a branch, before what came after it
-        found = "a new call inside of what comes before it"
-        raise matcher.leave(Mismatch(NondeterminismError(mark.position, describe(mark.kind, mark.name), found)))
     kept = matcher.stored(payloads.load, mark.result)
     if kept["steps"] != _steps(matcher):
         difference = [f"the rollback of {', '.join(names) or 'nothing'}" for names in (kept["steps"], _steps(matcher))]

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django_durable.clock import DatabaseNow
 from django_durable.engine import history, payloads
-from django_durable.models import Execution, Signal, StepStatus, Timer
+from django_durable.models import Execution, SetAsideStep, Signal, StepStatus, Timer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,14 @@ class StepSnapshot:
     started_at: datetime
     finished_at: datetime | None
     due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAsideSnapshot(StepSnapshot):
+    """A checkpoint as it was before somebody took it out of the history, or replaced its result."""
+
+    set_aside_at: datetime
+    set_aside_by: str  # kind of the audit entry: retried, step_patched, step_skipped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +71,15 @@ class Snapshot:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    origin: UUID | None  # what it is a restart or a fork of
     history: tuple[StepSnapshot, ...]
+    set_aside: tuple[SetAsideSnapshot, ...]
     pending_signals: tuple[SignalSnapshot, ...]
     timer: TimerSnapshot | None  # None once closed
 
 
 def take(execution: Execution, *, using: str) -> Snapshot:
-    """Read an execution with its history, inbox and timer; three SELECTs."""
+    """Read an execution with its history, what was set aside of it, inbox and timer; four SELECTs."""
     timer = _timer(execution.id, using)
     is_running = timer is not None and timer.is_leased
     return Snapshot(
@@ -87,7 +97,9 @@ def take(execution: Execution, *, using: str) -> Snapshot:
         created_at=execution.created_at,
         started_at=execution.started_at,
         finished_at=execution.finished_at,
-        history=tuple(_step(checkpoint) for checkpoint in history.load(execution.id, using=using)),
+        origin=execution.origin,
+        history=tuple(StepSnapshot(**_step(checkpoint)) for checkpoint in history.load(execution.id, using=using)),
+        set_aside=_set_aside(execution.id, using),
         pending_signals=_pending(execution.id, using),
         timer=timer,
     )
@@ -102,19 +114,26 @@ def _timer(execution_id: UUID, using: str) -> TimerSnapshot | None:
     return TimerSnapshot(queue=row.queue, due_at=row.due_at, is_leased=is_leased, holder=row.holder, claims=row.claims)
 
 
-def _step(checkpoint: history.Checkpoint) -> StepSnapshot:
-    return StepSnapshot(
-        position=checkpoint.position,
-        step_id=checkpoint.name,
-        kind=checkpoint.kind,
-        status=checkpoint.status,
-        target=checkpoint.target,
-        attempts=checkpoint.attempts,
-        result=_value(checkpoint.result) if checkpoint.status == StepStatus.COMPLETED else None,
-        error=_error(checkpoint.error),
-        started_at=checkpoint.started_at,
-        finished_at=checkpoint.finished_at,
-        due_at=checkpoint.due_at,
+def _step(checkpoint: history.Checkpoint | SetAsideStep) -> dict[str, Any]:
+    return {
+        "position": checkpoint.position,
+        "step_id": checkpoint.name,
+        "kind": checkpoint.kind,
+        "status": checkpoint.status,
+        "target": checkpoint.target,
+        "attempts": checkpoint.attempts,
+        "result": _value(checkpoint.result) if checkpoint.status == StepStatus.COMPLETED else None,
+        "error": _error(checkpoint.error),
+        "started_at": checkpoint.started_at,
+        "finished_at": checkpoint.finished_at,
+        "due_at": checkpoint.due_at,
+    }
+
+
+def _set_aside(execution_id: UUID, using: str) -> tuple[SetAsideSnapshot, ...]:
+    return tuple(
+        SetAsideSnapshot(**_step(row), set_aside_at=row.set_aside_at, set_aside_by=row.set_aside_by)
+        for row in SetAsideStep.objects.using(using).of(execution_id)
     )
 
 

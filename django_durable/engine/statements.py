@@ -7,7 +7,7 @@ parameter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from django_durable import clock
 from django_durable.clock import DatabaseNow, database_now_sql
 from django_durable.engine.history import FIELDS, Checkpoint, values_of
 from django_durable.engine.prepared import hot_cursor
-from django_durable.models import Priority, Step, Timer
+from django_durable.models import Delivery, Priority, Slot, Step, Timer
 
 if TYPE_CHECKING:
     Field = models.Field[Any, Any]
@@ -140,18 +140,37 @@ def _adapted(values: list[Any], fields: list[Field], connection: BaseDatabaseWra
     return [field.get_db_prep_save(value, connection) for field, value in zip(fields, values, strict=True)]
 
 
-def any_due(using: str, queues: Sequence[str]) -> list[str]:
-    """Those of the queues that hold anything due, in one statement.
+def any_due(using: str, queues: Sequence[str], also: Mapping[str, str] | None = None) -> list[str]:
+    """Those of the queues that hold anything due, executions or deliveries, in one statement.
+
+    also: further questions by name, each a condition in SQL; the names of those that hold stand behind the queues.
 
     Not by EXISTS: after a backlog the planner takes a due row for easy to come by, and reads the sleepers for it.
     """
+    further = also or {}
     connection = connections[using]
-    probes = [next_due(connection, queue) for queue in queues]
-    sql = ", ".join(f"{probe} IS NOT NULL" for probe, _ in probes)
+    probes = [(next_due(connection, queue), _next_delivery(connection, queue)) for queue in queues]
+    due = [f"COALESCE({probe}, {delivery}) IS NOT NULL" for (probe, _), (delivery, _) in probes]
+    sql = ", ".join([*due, *further.values()])
     with hot_cursor(connection) as cursor:
-        cursor.execute(f"SELECT {sql}", [param for _, params in probes for param in params])
+        cursor.execute(f"SELECT {sql}", [param for both in probes for _, params in both for param in params])
         row = cursor.fetchone()
-    return [queue for queue, due in zip(queues, row, strict=True) if due]
+    return [name for name, holds in zip([*queues, *further], row, strict=True) if holds]
+
+
+def any_given_back(using: str) -> str:
+    """For ``any_due``: slots that nobody has handed on. Ordered so that it reads the index where they come first."""
+    connection = connections[using]
+    table, execution = _quoted(connection, Slot._meta.db_table), _column(connection, Slot, "execution")
+    return f"(SELECT 1 FROM {table} WHERE {execution} IS NULL ORDER BY {execution} LIMIT 1) IS NOT NULL"  # noqa: S608
+
+
+def _next_delivery(connection: BaseDatabaseWrapper, queue: str) -> SQL:
+    """A scalar sub-query: the id of the delivery of a queue that has been due for longest, or NULL."""
+    now, now_params = now_sql(connection)
+    table = _quoted(connection, Delivery._meta.db_table)
+    sql = f"(SELECT id FROM {table} WHERE queue = %s AND due_at <= {now} ORDER BY due_at LIMIT 1)"  # noqa: S608
+    return sql, [queue, *now_params]
 
 
 def _share_lock(connection: BaseDatabaseWrapper) -> str:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import random
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.db import transaction
+from django.dispatch import Signal
 
 from django_durable import clock, codec
 from django_durable import signals as django_signals
 from django_durable.definitions import StepDefinition
 from django_durable.engine import bodies, history, payloads
 from django_durable.engine.history import Checkpoint
-from django_durable.engine.matching import Call, Matcher
+from django_durable.engine.matching import Matcher
+from django_durable.engine.outcomes import Want, Wants
+from django_durable.engine.progress import BodyLink
 from django_durable.engine.reconnect import is_passing, persist
-from django_durable.exceptions import CodecError, StepFailed, StepInterrupted, StepTimedOut
+from django_durable.engine.recorder import Call
+from django_durable.exceptions import CodecError, ControlFlow, StepFailed, StepInterrupted, StepTimedOut
 from django_durable.models import Kind, Status, Step, StepStatus
 from django_durable.running import StepInfo
 
@@ -39,32 +45,73 @@ def run(
 
 
 def attempt(matcher: Matcher, call: Call, definition: StepDefinition[..., Any], args: Any, kwargs: Any) -> None:
-    """Make one attempt and record what came of it."""
+    """Make one attempt and record what came of it; in a branch beside others leave it to the outermost part."""
+    running = matcher.shared.in_flight.get(call.name)
+    if running is not None:
+        raise matcher.leave(Wants((running,)))
     if call.recorded is not None and call.recorded.status == StepStatus.STARTED:
         interrupted = StepInterrupted(call.name, "StepInterrupted", "its worker died before the outcome was recorded")
         _record_failure(matcher, call, definition, interrupted, attempt=call.recorded.attempts)
         return
-    _wait_for_next_attempt(matcher, call)
-    matcher.before_new_work()
+    not_before = _next_attempt_at(matcher, call)
     attempt = call.recorded.attempts + 1 if call.recorded else 1
-    if definition.at_most_once:
-        matcher.settle(call, call.checkpoint(status=StepStatus.STARTED, attempts=attempt))
-    info = StepInfo(execution_id=matcher.execution_id, step_id=call.name, attempt=attempt)
+    body = partial(_timed_call, matcher, call, definition, attempt, args, kwargs)
+    # What is atomic needs the pass's own connection, and what is undone is undone in order.
+    in_place = definition.atomic or call.is_undoing
+    seconds = 0.0 if not_before is None else max((not_before - matcher.claim.now()).total_seconds(), 0.0)
+    if matcher.shared.hands_over and (seconds > 0 or not in_place):
+        want = Want(
+            name=call.name,
+            not_before=not_before,
+            in_place=in_place,
+            is_interrupted=lambda: not call.is_undoing and matcher.due_interruption() is not None,
+            begin=partial(_begin, matcher, call, definition, attempt),
+            body=body,
+            record=partial(_record, matcher, call, definition, attempt),
+        )
+        raise matcher.leave(Wants((want,)))
+    if seconds:
+        time.sleep(seconds)
+    matcher.before_new_work()
+    _begin(matcher, call, definition, attempt)
+    if not definition.atomic:
+        _record(matcher, call, definition, attempt, body)
+        return
     try:
-        if definition.atomic:
-            _attempt_atomic(matcher, call, definition, args, kwargs, info)
-        else:
-            value = _timed_call(matcher, definition, args, kwargs, info)
-            matcher.settle(call, _completed(matcher, call, value, attempt))
+        _attempt_atomic(matcher, call, body, attempt)
     except Exception as error:
         _record_failure(matcher, call, definition, error, attempt=attempt)
 
 
-def _timed_call(matcher: Matcher, definition: StepDefinition[..., Any], args: Any, kwargs: Any, info: StepInfo) -> Any:
+def _begin(matcher: Matcher, call: Call, definition: StepDefinition[..., Any], attempt: int) -> None:
+    if definition.at_most_once:
+        matcher.settle(call, call.checkpoint(status=StepStatus.STARTED, attempts=attempt))
+    elif not definition.atomic:  # which records it in its own transaction
+        matcher.publish(call)
+
+
+def _record(
+    matcher: Matcher, call: Call, definition: StepDefinition[..., Any], attempt: int, outcome: Callable[[], Any]
+) -> None:
+    """outcome: returns the body's value or raises its error."""
+    try:
+        matcher.settle(call, _completed(matcher, call, outcome(), attempt))
+    except Exception as error:
+        _record_failure(matcher, call, definition, error, attempt=attempt)
+
+
+def _timed_call(
+    matcher: Matcher, call: Call, definition: StepDefinition[..., Any], attempt: int, args: Any, kwargs: Any
+) -> Any:
     """The body's value; StepTimedOut also when it shared our connection and could not be abandoned in time."""
-    began = clock.monotonic()
-    value = bodies.call(definition, args, kwargs, info=info, using=matcher.claim.using)
-    limit = definition.timeout_seconds
+    began, limit = clock.monotonic(), definition.timeout_seconds
+    link = BodyLink(matcher.claim, matcher.shared.progress, began + limit if limit is not None else None)
+    run = matcher.shared.runs[call.name] + 1
+    info = StepInfo(execution_id=matcher.execution_id, step_id=call.name, attempt=attempt, run=run, link=link)
+    try:
+        value = bodies.call(definition, args, kwargs, info=info, using=matcher.claim.using)
+    except ControlFlow as error:  # it is the workflow function's to leave by, and not every body runs inside of that
+        raise RuntimeError(f"The body of step {call.name!r} raised {error!r}; let it raise an Exception.") from error
     if limit is not None and clock.monotonic() - began > limit:
         raise bodies.time_out(definition)
     return value
@@ -85,10 +132,8 @@ class _BodyFailed(Exception):
     pass
 
 
-def _attempt_atomic(
-    matcher: Matcher, call: Call, definition: StepDefinition[..., Any], args: Any, kwargs: Any, info: StepInfo
-) -> None:
-    """Body and checkpoint in one transaction, the fence as its last statement.
+def _attempt_atomic(matcher: Matcher, call: Call, body: Callable[[], Any], attempt: int) -> None:
+    """Body and checkpoint in one transaction; the fence comes behind the body.
 
     A commit without reply is looked up by the checkpoint's id before anything is repeated. The body runs again
     after a deadlock or a lost connection; its writes count once.
@@ -99,8 +144,7 @@ def _attempt_atomic(
     def once() -> Checkpoint:
         with transaction.atomic(using=using):
             try:
-                value = _timed_call(matcher, definition, args, kwargs, info)
-                checkpoint = _completed(matcher, call, value, info.attempt)
+                checkpoint = _completed(matcher, call, body(), attempt)
             except Exception as error:
                 if is_passing(error, using):
                     raise
@@ -135,16 +179,24 @@ def _record_failure(
     else:
         changes |= {"status": StepStatus.RETRYING, "due_at": now + timedelta(seconds=delay)}
     matcher.settle(call, call.checkpoint(**changes))
-    django_signals.send_on_commit(
-        django_signals.step_failed,
-        sender=Step,
-        using=matcher.claim.using,
-        execution_id=matcher.execution_id,
-        step_id=call.name,
-        attempt=attempt,
-        type_name=type(error).__qualname__,
-        will_retry=delay is not None,
-    )
+    _tell_failure(matcher, call, error, attempt=attempt, delay=delay)
+
+
+def _tell_failure(matcher: Matcher, call: Call, error: Exception, *, attempt: int, delay: float | None) -> None:
+    """To whom it may concern: of every attempt, of those that are made again, took too long, or gave up undoing."""
+    about = {"execution_id": matcher.execution_id, "step_id": call.name, "attempt": attempt}
+    type_name, will_retry = type(error).__qualname__, delay is not None
+
+    def send(signal: Signal, **facts: Any) -> None:
+        django_signals.send_on_commit(signal, sender=Step, using=matcher.claim.using, **about, **facts)
+
+    send(django_signals.step_failed, type_name=type_name, will_retry=will_retry)
+    if will_retry:
+        send(django_signals.step_retried, type_name=type_name, delay_seconds=delay)
+    if isinstance(error, StepTimedOut):
+        send(django_signals.step_timed_out, will_retry=will_retry)
+    if call.is_undoing and not will_retry:
+        send(django_signals.compensation_gave_up, type_name=type_name)
 
 
 def _retry_delay(
@@ -155,17 +207,14 @@ def _retry_delay(
     return definition.retry.next_delay_seconds(error, attempt=attempt, elapsed_seconds=elapsed, random=_jitter)
 
 
-def _wait_for_next_attempt(matcher: Matcher, call: Call) -> None:
-    """A short back-off is waited out here; a long one frees the worker."""
+def _next_attempt_at(matcher: Matcher, call: Call) -> datetime | None:
+    """The end of a short back-off, which is not worth giving the execution away; a long one frees the worker."""
     if call.recorded is None or call.recorded.due_at is None:
-        return
+        return None
     matcher.interrupt_if_due(call)
     remaining = (call.recorded.due_at - matcher.claim.now()).total_seconds()
-    if remaining <= 0:
-        return
     if remaining <= matcher.shared.short_wait_seconds:
-        time.sleep(remaining)
-        return
+        return call.recorded.due_at
     raise matcher.park(
         call,
         call.recorded,
@@ -177,7 +226,7 @@ def _wait_for_next_attempt(matcher: Matcher, call: Call) -> None:
 
 def _outcome(matcher: Matcher, recorded: Checkpoint, definition: StepDefinition[..., Any]) -> Any:
     """The recorded value, or the recorded error: built from the checkpoint in the first run and in every replay."""
-    if recorded.status == StepStatus.COMPLETED:
+    if recorded.status in (StepStatus.COMPLETED, StepStatus.SKIPPED):
         return matcher.stored(payloads.load, recorded.result)
     error = matcher.stored(payloads.load_error, recorded.error)
     declared = codec.rebuild_error(error, definition.raises)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from django_durable.engine.matching import Call, Matcher
+from django_durable.engine.matching import Matcher
+from django_durable.engine.recorder import Call
 from django_durable.models import Kind, Status, StepStatus
 
 
-def sleep(matcher: Matcher, seconds: float) -> None:
-    call = matcher.enter(Kind.SLEEP, "sleep")
+def sleep(matcher: Matcher, step_id: str | None, seconds: float) -> None:
+    call = matcher.enter(Kind.SLEEP, step_id or "sleep")
     _sleep(matcher, call, call.entered_at + timedelta(seconds=seconds))
 
 
-def sleep_until(matcher: Matcher, at: datetime) -> None:
-    _sleep(matcher, matcher.enter(Kind.SLEEP, "sleep_until"), at)
+def sleep_until(matcher: Matcher, step_id: str | None, at: datetime) -> None:
+    _sleep(matcher, matcher.enter(Kind.SLEEP, step_id or "sleep_until"), at)
 
 
 def _sleep(matcher: Matcher, call: Call, due_at: datetime) -> None:

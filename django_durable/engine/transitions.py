@@ -1,4 +1,4 @@
-"""The only code, with ``repairs``, that changes an execution's status.
+"""The only code, with ``repairs``, ``succession``, ``pausing``, ``forcing`` and ``retrying``, that changes a status.
 
 ======================= ============================================ =======================
 from                    to                                           by
@@ -7,37 +7,43 @@ any open                sleeping, waiting, retrying                  ``park``
 any open                compensating                                 ``begin_compensating``, ``park``, ``repairs``
 any open                completed, failed, cancelled, timed_out      ``close``
 any open                stuck                                        ``stick``, ``refuse``
-any open                terminated                                   ``terminate``
+any open                continued                                    ``succession``
+any open                terminated, failed, completed                ``forcing``
 any open                cancelling                                   ``request_cancel``
+any open                paused                                       ``park``, ``pausing``
+stuck, closed           waiting, pending, compensating               ``retrying``
 ======================= ============================================ =======================
 
-Closed is final. ``running`` is never written; a live lease says it. Each function is one transaction, locks the
-timer row first and writes nothing when that is not its to change.
+Closed is final, but for a retry. ``running`` is never written; a live lease says it. Each function is one transaction,
+locks the timer row first and writes nothing when that is not its to change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Case, F, TextField, Value, When
+from django.db.models import Case, F, Value, When
 
 from django_durable import dispatch, signals
 from django_durable.clock import DatabaseNow
-from django_durable.engine import children, claims, compound
+from django_durable.engine import chains, children, claims, compound, countdown, log_lines, slots
+from django_durable.engine.audit import audit, entry, entry_if_kept
 from django_durable.engine.claims import Claim
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import fence, insert_checkpoint_of, update_checkpoint
 from django_durable.engine.outcomes import Ended, Park
 from django_durable.engine.refusals import not_open
-from django_durable.exceptions import ExecutionClosedError, LeaseLostError
-from django_durable.models import AuditEntry, Execution, OnParentClose, Status, StuckReason, Timer
+from django_durable.exceptions import LeaseLostError
+from django_durable.models import AuditEntry, AuditKind, Execution, OnParentClose, Status, StuckReason, Timer
+from django_durable.models.timer import TimerQuerySet
 
 KEPT_BY_CANCEL = (Status.STUCK, Status.COMPENSATING)
+MENDED_BY_A_DEPLOY = (StuckReason.NONDETERMINISM, StuckReason.HISTORY)
 STUCK_RETRY_SECONDS = 60.0  # how often a deploy of matching code is looked for
 
 
@@ -47,23 +53,25 @@ def park(claim: Claim, execution: Execution, park: Park) -> bool:
     This compare-and-set is what makes a lost wake-up impossible on every database and isolation level.
     Raises LeaseLostError if the lease is gone.
     """
+    is_paused = execution.paused_at is not None
     with transaction.atomic(using=claim.using):
         if not fence(
             claim,
             seen=park.wake_seq,
             token=None,
             holder="",
-            due_at=park.until,
+            due_at=None if is_paused else park.until,
             claims=0,
             progress=0,
-            held=False,
+            held=is_paused,
             refused_since=None,
         ):
             return False
+        status = _shown(park.status, execution)
         _set(
             claim,
             execution,
-            status=_shown(park.status, execution),
+            status=status,
             stuck_reason="",
             error=None,
             error_type="",
@@ -75,14 +83,32 @@ def park(claim: Claim, execution: Execution, park: Park) -> bool:
                 insert_checkpoint_of(claim, checkpoint)
             else:
                 update_checkpoint(claim, checkpoint)
-        _announce(claim, park.until)
-        _tell(claim, execution, signals.execution_parked, status=park.status, waiting_for=park.waiting_for)
+        if park.cancels_children:  # under the fence: a worker that has lost its lease must not stop them
+            cancel_children(execution.id, using=claim.using)
+        log_lines.store(claim)
+        if not is_paused:
+            _announce(claim, park.until)
+        tell_unstuck(claim, execution)
+        after = {"status": status, "waiting_for": park.waiting_for, "waiting_until": park.until}
+        audit(claim.using, execution.id, kind=AuditKind.PARKED, before={"status": execution.status}, after=after)
+        tell(claim, execution, signals.execution_parked, status=park.status, waiting_for=park.waiting_for)
     return True
 
 
 def _shown(status: Status, execution: Execution) -> Status:
+    if execution.paused_at is not None:
+        return Status.PAUSED
     is_cancelling = execution.cancel_requested_at is not None and status != Status.COMPENSATING
     return Status.CANCELLING if is_cancelling else status
+
+
+def tell_unstuck(claim: Claim, execution: Execution) -> None:
+    """What was stuck when this pass began goes on."""
+    if execution.status != Status.STUCK:
+        return
+    before = {"status": Status.STUCK, "stuck_reason": execution.stuck_reason}
+    audit(claim.using, execution.id, kind=AuditKind.UNSTUCK, before=before)
+    tell(claim, execution, signals.execution_unstuck, reason=execution.stuck_reason)
 
 
 def begin_compensating(claim: Claim, *checkpoints: Checkpoint) -> bool:
@@ -93,9 +119,13 @@ def begin_compensating(claim: Claim, *checkpoints: Checkpoint) -> bool:
     with transaction.atomic(using=claim.using):
         if not fence(claim):
             return False
-        Execution.objects.using(claim.using).filter(pk=claim.execution_id).update(status=Status.COMPENSATING)
+        # It may have been stuck until this pass.
+        Execution.objects.using(claim.using).filter(pk=claim.execution_id).update(
+            status=Status.COMPENSATING, stuck_reason="", error=None, error_type=""
+        )
         for checkpoint in checkpoints:
             insert_checkpoint_of(claim, checkpoint)
+        audit(claim.using, claim.execution_id, kind=AuditKind.COMPENSATING, after={"status": Status.COMPENSATING})
     return True
 
 
@@ -112,6 +142,7 @@ def hand_back(claim: Claim, execution: Execution) -> None:
         released = {"token": None, "holder": "", "due_at": DatabaseNow(), "refused_since": None}
         if not claim.timers().update(**released, claims=F("claims") - 1):
             raise LeaseLostError
+        log_lines.store(claim)
         _set(claim, execution)  # that a pass has begun: the next one must load the history
         dispatch.wake(claim.execution_id, queue=claim.queue, using=claim.using)
 
@@ -144,33 +175,40 @@ def close(
     if compensated:
         changes["compensated"] = True
     # That a run completed is all in its row; an entry for each would be a tenth of what an execution writes.
-    is_plain = status == Status.COMPLETED
-    told = None if is_plain else _entry(execution.id, kind=status, before={"status": execution.status})
-    is_plain_end = not (deferred or has_children or execution.parent_id)
+    after = {"status": status, "error_type": ending.error_type} if ending.error_type else {"status": status}
+    told = entry_if_kept(execution.id, kind=status, before={"status": execution.status}, after=after)
+    has_more = deferred or has_children or claim.log_lines or execution.status == Status.STUCK
+    is_plain_end = not (has_more or execution.parent_id or execution.fan_out or execution.limited)
     with compound.whole(claim.using) if is_plain_end else transaction.atomic(using=claim.using):
-        children.wake_parent(execution.parent_id, using=claim.using)
+        turn = children.tell_parent(execution, has_failed=status != Status.COMPLETED, using=claim.using)
         if not compound.close_execution(execution, changes, told, token=claim.token, using=claim.using):
             raise LeaseLostError
+        if turn is not None:
+            countdown.hand_on(turn, queue=claim.queue, using=claim.using)
+        if execution.limited:
+            slots.give_back(execution.id, using=claim.using)
         for checkpoint in deferred:  # after the fence: another holder may have recorded their positions
             insert_checkpoint_of(claim, checkpoint)
         if has_children:
-            _cancel_children(execution.id, using=claim.using)
-        _tell(claim, execution, signals.execution_closed, status=status)
+            cancel_children(execution.id, using=claim.using)
+        log_lines.store(claim)
+        tell_unstuck(claim, execution)
+        tell(claim, execution, signals.execution_closed, status=status)
 
 
-def _cancel_children(execution_id: UUID, *, using: str) -> None:
-    """Ask the children that are to end with their parent, and those that a terminated one does not wait for any more.
+def cancel_children(execution_id: UUID, *, using: str) -> None:
+    """Ask the children that are to end with their parent, and those that a stopped one does not leave to run on.
 
-    Those that have ended meanwhile have.
+    Those that have ended meanwhile have; those that were asked before are left alone.
     """
-    for child_id in children.left_open(execution_id, OnParentClose.CANCEL, OnParentClose.WAIT, using=using):
-        with suppress(ExecutionClosedError):
-            request_cancel(child_id, using=using, actor="", reason=f"its parent {execution_id} has ended")
+    left = children.left_open(execution_id, OnParentClose.CANCEL, OnParentClose.WAIT, using=using)
+    for child_ids in children.pages(left):
+        request_cancels(child_ids, using=using, reason=f"its parent {execution_id} has ended")
 
 
 def stick(claim: Claim, execution: Execution, reason: StuckReason, *, error: str, error_type: str, detail: str) -> None:
-    """Set aside with a reason. A mismatch is looked at again from time to time; poison only when somebody acts."""
-    again = reason == StuckReason.NONDETERMINISM
+    """Set aside with a reason. What a deploy may mend is looked at again from time to time, the rest when told to."""
+    again = reason in MENDED_BY_A_DEPLOY
     with transaction.atomic(using=claim.using):
         due_at = DatabaseNow() + timedelta(seconds=STUCK_RETRY_SECONDS) if again else None
         held = not again
@@ -178,6 +216,8 @@ def stick(claim: Claim, execution: Execution, reason: StuckReason, *, error: str
             token=None, holder="", due_at=due_at, held=held, claims=0, progress=0, refused_since=None
         ):
             raise LeaseLostError
+        if execution.limited:  # who knows how long it will take
+            slots.give_back(execution.id, using=claim.using)
         is_news = (execution.status, execution.stuck_reason) != (Status.STUCK, reason)
         _set(
             claim,
@@ -189,9 +229,10 @@ def stick(claim: Claim, execution: Execution, reason: StuckReason, *, error: str
             waiting_for=reason,
             waiting_until=None,
         )
+        log_lines.store(claim)
         if is_news:
-            audit(claim.using, execution.id, kind=f"stuck_{reason}", before={"status": execution.status})
-            _tell(claim, execution, signals.execution_stuck, reason=reason, detail=detail)
+            _audit_stuck(claim, execution, reason)
+            tell(claim, execution, signals.execution_stuck, reason=reason, detail=detail)
 
 
 def refuse(claim: Claim, execution: Execution) -> None:
@@ -201,81 +242,94 @@ def refuse(claim: Claim, execution: Execution) -> None:
             return
         detail = f"a worker with {execution.workflow} version {execution.version}"
         _set(claim, execution, status=Status.STUCK, stuck_reason=StuckReason.NO_WORKER, waiting_for=detail)
-        audit(claim.using, execution.id, kind="stuck_no_worker_for", before={"status": execution.status})
-        _tell(claim, execution, signals.execution_stuck, reason=StuckReason.NO_WORKER, detail=detail)
+        _audit_stuck(claim, execution, StuckReason.NO_WORKER)
+        tell(claim, execution, signals.execution_stuck, reason=StuckReason.NO_WORKER, detail=detail)
+
+
+def _audit_stuck(claim: Claim, execution: Execution, reason: StuckReason) -> None:
+    after = {"status": Status.STUCK, "stuck_reason": reason}
+    audit(claim.using, execution.id, kind=f"stuck_{reason}", before={"status": execution.status}, after=after)
 
 
 def request_cancel(execution_id: UUID, *, using: str, actor: str, reason: str) -> None:
-    """Ask it to stop at its next durable call. The first reason is kept.
+    """Ask it, or what it was continued as, to stop at its next durable call. The first reason is kept.
 
     Raises ExecutionNotFoundError, ExecutionClosedError.
     """
+    chains.follow(partial(_request_cancel, using=using, actor=actor, reason=reason), execution_id)
+
+
+def _request_cancel(execution_id: UUID, *, using: str, actor: str, reason: str) -> None:
     with transaction.atomic(using=using):
         timers = Timer.objects.using(using).filter(pk=execution_id)
         if not timers.bump():
             raise not_open(execution_id, using=using)
         executions = Execution.objects.using(using).filter(pk=execution_id)
-        before = executions.values("status", "cancel_requested_at").get()
+        before = executions.values("status", "cancel_requested_at", "paused_at").get()
         if before["cancel_requested_at"] is None:
-            executions.update(
-                cancel_requested_at=DatabaseNow(),
-                cancel_reason=reason,
-                status=Case(When(status__in=KEPT_BY_CANCEL, then=F("status")), default=Value(Status.CANCELLING)),
-            )
+            executions.update(**_cancelling(reason))
+            if before["paused_at"] is not None:  # it is to clean up now
+                timers.filter(token__isnull=True).update(due_at=DatabaseNow(), held=False)
             if before["status"] == Status.PENDING:  # not before its time, but there is nothing to wait for any more
                 timers.filter(token__isnull=True).update(due_at=DatabaseNow())
-            audit(
-                using,
-                execution_id,
-                kind="cancel_requested",
-                actor=actor,
-                reason=reason,
-                before=_plain(before),
-            )
+            after = _after_cancel(before["status"])
+            kind = AuditKind.CANCEL_REQUESTED
+            audit(using, execution_id, kind=kind, actor=actor, reason=reason, before=before, after=after)
+            _tell_cancel(execution_id, using=using, actor=actor, reason=reason)
         dispatch.wake(execution_id, queue=timers.values_list("queue", flat=True).get(), using=using)
 
 
-def terminate(execution_id: UUID, *, using: str, actor: str, reason: str) -> None:
-    """End it now, whatever it is doing: a worker on it can record nothing more.
-
-    Raises ExecutionNotFoundError, ExecutionClosedError.
-    """
+def request_cancels(execution_ids: Sequence[UUID], *, using: str, reason: str) -> None:
+    """``request_cancel`` for some at once, in few statements; those that have ended, or were asked, are left alone."""
     with transaction.atomic(using=using):
-        executions = Execution.objects.using(using).filter(pk=execution_id)
-        children.wake_parent(executions.values_list("parent_id", flat=True).first(), using=using)
-        if not Timer.objects.using(using).filter(pk=execution_id)._raw_delete(using=using):
-            raise not_open(execution_id, using=using)
-        before = executions.values("status", "workflow").get()
-        now = DatabaseNow()
-        executions.update(
-            status=Status.TERMINATED,
-            stuck_reason="",
-            waiting_for="",
-            waiting_until=None,
-            finished_at=now,
-            cancel_reason=Case(When(cancel_reason="", then=Value(reason, TextField())), default=F("cancel_reason")),
+        # In one order, so that two who cancel, or one and a child that lets the next begin, cannot wait for each other.
+        timers = Timer.objects.using(using).filter(pk__in=execution_ids).order_by("pk").select_for_update()
+        live = list(timers.values_list("pk", flat=True))
+        executions = Execution.objects.using(using).filter(pk__in=live, cancel_requested_at__isnull=True)
+        asked = {pk: (status, queue) for pk, status, queue in executions.values_list("pk", "status", "queue")}
+        if not asked:
+            return
+        paused = list(executions.filter(paused_at__isnull=False).values_list("pk", flat=True))
+        pending = [pk for pk, (status, _) in asked.items() if status == Status.PENDING]
+        news = TimerQuerySet.news()
+        begins = When(pk__in=[*pending, *paused], token__isnull=True, then=DatabaseNow())
+        news["due_at"] = Case(begins, default=news["due_at"]) if pending or paused else news["due_at"]
+        if paused:
+            Timer.objects.using(using).filter(pk__in=paused).update(held=False)
+        Timer.objects.using(using).filter(pk__in=list(asked)).update(**news)
+        executions.filter(pk__in=list(asked)).update(**_cancelling(reason))
+        AuditEntry.objects.using(using).bulk_create(
+            entry(
+                pk,
+                kind=AuditKind.CANCEL_REQUESTED,
+                reason=reason,
+                before={"status": status, "cancel_requested_at": None},
+                after=_after_cancel(status),
+            )
+            for pk, (status, _) in asked.items()
         )
-        _cancel_children(execution_id, using=using)
-        audit(using, execution_id, kind=Status.TERMINATED, actor=actor, reason=reason, before=_plain(before))
-        signals.send_on_commit(
-            signals.execution_closed,
-            sender=Execution,
-            using=using,
-            execution_id=execution_id,
-            workflow=before["workflow"],
-            status=Status.TERMINATED,
-        )
+        for pk in asked:
+            _tell_cancel(pk, using=using, actor="", reason=reason)
+        for queue in {queue for _, queue in asked.values()}:
+            dispatch.drain_after_commit(queue, using=using, delay_seconds=0.0)
 
 
-def audit(
-    using: str, execution_id: UUID, *, kind: str, actor: str = "", reason: str = "", before: dict[str, Any]
-) -> None:
-    """One line of the audit trail, in the transaction of the change it tells."""
-    _entry(execution_id, kind=kind, actor=actor, reason=reason, before=before).save(using=using, force_insert=True)
+def _cancelling(reason: str) -> dict[str, Any]:
+    return {
+        "cancel_requested_at": DatabaseNow(),
+        "cancel_reason": reason,
+        "paused_at": None,
+        "status": Case(When(status__in=KEPT_BY_CANCEL, then=F("status")), default=Value(Status.CANCELLING)),
+    }
 
 
-def _entry(execution_id: UUID, **what: Any) -> AuditEntry:
-    return AuditEntry(execution_id=execution_id, created_at=DatabaseNow(), **what)
+def _after_cancel(status: str) -> dict[str, Any]:
+    return {"status": status if status in KEPT_BY_CANCEL else Status.CANCELLING}
+
+
+def _tell_cancel(execution_id: UUID, *, using: str, actor: str, reason: str) -> None:
+    asked = {"execution_id": execution_id, "actor": actor, "reason": reason}
+    signals.send_on_commit(signals.cancel_requested, sender=Execution, using=using, **asked)
 
 
 def _set(claim: Claim, execution: Execution, **values: Any) -> None:
@@ -283,7 +337,7 @@ def _set(claim: Claim, execution: Execution, **values: Any) -> None:
     Execution.objects.using(claim.using).filter(pk=execution.pk).update(**values)
 
 
-def _tell(claim: Claim, execution: Execution, signal: Any, **facts: Any) -> None:
+def tell(claim: Claim, execution: Execution, signal: Any, **facts: Any) -> None:
     signals.send_on_commit(
         signal,
         sender=Execution,
@@ -292,7 +346,3 @@ def _tell(claim: Claim, execution: Execution, signal: Any, **facts: Any) -> None
         workflow=execution.workflow,
         **facts,
     )
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}

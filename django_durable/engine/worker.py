@@ -8,12 +8,15 @@ from uuid import UUID
 from django.db import Error, connections
 
 from django_durable import clock, dispatch
-from django_durable.engine import claims, shutdown, statements
+from django_durable.conf import get_settings
+from django_durable.engine import claims, deliveries, shutdown, statements
 from django_durable.engine.advance import advance
+from django_durable.engine.webhooks import delivering as webhooks
 
 logger = logging.getLogger("django_durable.worker")
 
 DRAIN_SECONDS = 5.0  # fewer, fuller tasks: Celery opens a database connection for each
+DELIVERY_SECONDS = 1.0  # for deliveries at the least: a backlog of executions must not hold them up
 
 
 def advance_one(execution_id: UUID, *, using: str) -> bool:
@@ -26,7 +29,7 @@ def advance_one(execution_id: UUID, *, using: str) -> bool:
 
 
 def drain(queue: str, *, using: str, first: UUID | None = None, seconds: float = DRAIN_SECONDS) -> int:
-    """Take forward whatever is due on a queue, one after the other; how many passes were made.
+    """Take forward whatever is due on a queue, then deliver its events and webhooks; how much of all that was done.
 
     first: begin with this one, and do nothing if it is not due or taken. seconds: no further one is begun after that.
     Stops early when this worker is stopping.
@@ -43,7 +46,14 @@ def drain(queue: str, *, using: str, first: UUID | None = None, seconds: float =
         passes += 1
         if clock.monotonic() >= ends_at:
             break
-    return passes
+    if first and not passes:
+        return 0
+    delivering_until = max(ends_at, clock.monotonic() + DELIVERY_SECONDS)
+    delivered = deliveries.drain(queue, using=using, ends_at=delivering_until)
+    if queue == get_settings().webhook_queue:
+        sending_until = max(ends_at, clock.monotonic() + DELIVERY_SECONDS)
+        delivered += webhooks.drain(using=using, ends_at=sending_until)
+    return passes + delivered
 
 
 def _call_another(queue: str, using: str) -> None:

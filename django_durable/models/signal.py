@@ -20,6 +20,15 @@ class SignalQuerySet(models.QuerySet["Signal"]):
         """Accepted and not consumed, in acceptance order."""
         return self.filter(execution_id=execution_id, consumed_by="").order_by("seq")
 
+    def of_chain(self, execution_id: UUID) -> Self:
+        """Of the execution, and of the others of its chain."""
+        chain = Execution.objects.filter(pk=execution_id).values("chain")
+        return self.filter(models.Q(execution_id=execution_id) | models.Q(execution__chain__in=chain))
+
+    def accepted(self, execution_id: UUID, signal_id: str) -> Self:
+        """Under that id, by the execution or by another one of its chain."""
+        return self.of_chain(execution_id).filter(signal_id=signal_id)
+
 
 class Signal(models.Model):
     """Kept whether or not the execution waits for it yet; consumed at most once, in ``seq`` order."""

@@ -28,17 +28,26 @@ class SparseIndex(models.Index):
         # Not as `condition`: Django warns, on MySQL and MariaDB, that it cannot be kept there.
         can = schema_editor.connection.features.supports_partial_indexes
         fields = [f"{'-' * bool(order)}{name}" for name, order in self.fields_orders]
-        built = models.Index(fields=fields, name=self.name, condition=self.kept if can else None)
+        condition = self.kept if can else None
+        built = models.Index(fields=fields, name=self.name, condition=condition, opclasses=self.opclasses)
         return built.create_sql(model, schema_editor, using=using, **options)
 
 
 class SparseUnique(models.UniqueConstraint):
-    """Unique over the fields; rows whose last one is NULL are left out."""
+    """Unique over the fields; rows in which one of them is NULL are left out. kept: which, default the last."""
+
+    def __init__(self, *, kept: str = "", **options: Any) -> None:
+        super().__init__(**options)
+        self.kept = kept or self.fields[-1]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, SparseUnique) and super().__eq__(other)
+        return isinstance(other, SparseUnique) and self.kept == other.kept and super().__eq__(other)
 
     __hash__ = models.UniqueConstraint.__hash__
+
+    def deconstruct(self) -> Any:
+        path, args, options = super().deconstruct()
+        return path, args, options if self.kept == self.fields[-1] else {**options, "kept": self.kept}
 
     def constraint_sql(self, model: Any, schema_editor: Any) -> Any:
         return self._built(schema_editor).constraint_sql(model, schema_editor)
@@ -52,5 +61,5 @@ class SparseUnique(models.UniqueConstraint):
     def _built(self, schema_editor: Any) -> models.UniqueConstraint:
         # Not as `condition`: where that cannot be kept, Django makes no constraint at all.
         can = schema_editor.connection.features.supports_partial_indexes
-        kept = Q(**{f"{self.fields[-1]}__isnull": False}) if can else None
+        kept = Q(**{f"{self.kept}__isnull": False}) if can else None
         return models.UniqueConstraint(fields=self.fields, name=self.name, condition=kept)

@@ -20,15 +20,25 @@ class Kind(models.TextChoices):
     SLEEP = "sleep"
     WAIT = "wait"
     NOTE = "note"
+    EMIT = "emit"
     NOW = "now"
     SWITCH = "switch"  # which branch was chosen
     PARALLEL = "parallel"  # which branches it has
     RACE = "race"  # which branches it has
     WON = "won"  # which of them was the first to end
     CHILD = "child"  # started
+    MAP = "map"  # started, one for each item
     JOIN = "join"  # waited for
+    PATCH = "patch"  # whether the code after it is the new one, see Context.patched
+    TASK = "task"  # of asyncio, begun in an async workflow
     ROLLBACK = "rollback"  # the workflow has ended without success, its steps are being compensated
     COMPENSATION = "compensation"  # undoes one completed step
+    STATE = "state"  # the code changed the state of the execution
+    UPDATE = "update"  # somebody outside changed it, and got a reply
+    UNTIL = "until"  # waited for a condition over the state
+    LOOP = "loop"  # whether it goes round once more
+    LONG = "long"  # the workflow was told that its history has become long
+    CONTINUE = "continue"  # goes on as another execution
     TOKEN = "token"  # noqa: S105 - no password
 
 

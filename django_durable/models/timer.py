@@ -47,9 +47,14 @@ class TimerQuerySet(models.QuerySet["Timer"]):
     @staticmethod
     def news() -> dict[str, Any]:
         """The changes of ``bump``."""
+        return {"wake_seq": F("wake_seq") + 1, "due_at": TimerQuerySet.due_with_news()}
+
+    @staticmethod
+    def due_with_news() -> Case:
+        """``due_at`` of one that has news to look at."""
         later = models.Q(due_at__isnull=True) | models.Q(due_at__gt=DatabaseNow())  # what is due keeps its place
         resting = models.Q(token__isnull=True, held=False) & later
-        return {"wake_seq": F("wake_seq") + 1, "due_at": Case(When(resting, then=DatabaseNow()), default=F("due_at"))}
+        return Case(When(resting, then=DatabaseNow()), default=F("due_at"))
 
 
 class Timer(models.Model):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -18,7 +19,7 @@ Hint = tuple[Literal["wake", "drain"], UUID | str, str]
 
 
 class DatabaseCalls:
-    """Counts this thread's calls to one database, COMMIT and ROLLBACK included, and dies at the chosen one.
+    """Counts calls to one database, COMMIT and ROLLBACK included, and dies at the chosen one.
 
     at: 1-based number of the call; None only counts. when: before the database gets it, or after it has answered.
     die: default ``os._exit``, which runs no ``finally`` and sends nothing, like SIGKILL.
@@ -33,10 +34,12 @@ class DatabaseCalls:
     ) -> None:
         self.at, self.when, self.die = at, when, die
         self.seen: list[str] = []
+        self._counting = threading.Lock()  # several threads may be watched
 
     def around(self, name: str, call: Callable[[], Any]) -> Any:
-        self.seen.append(name)
-        is_here = len(self.seen) == self.at
+        with self._counting:
+            self.seen.append(name)
+            is_here = len(self.seen) == self.at
         if is_here and self.when == "before":
             self.die()
         answer = call()

@@ -14,8 +14,8 @@ from django.test import override_settings
 
 from django_durable import client, clock
 from django_durable.conf import get_settings
-from django_durable.engine import bodies, queues, snapshot, worker
-from django_durable.models import Timer
+from django_durable.engine import bodies, queues, slots, snapshot, worker
+from django_durable.models import Delivery, Timer
 
 MOST_PASSES = 10_000
 Stub = Callable[..., Any]
@@ -36,7 +36,8 @@ class DurableKit:
 
     def __enter__(self) -> DurableKit:
         given = getattr(settings, "DURABLE", {})
-        polling = {**given, "DISPATCHER": "django_durable.dispatch.NullDispatcher"}
+        # No test of a project may reach those whom it tells.
+        polling = {**given, "DISPATCHER": "django_durable.dispatch.NullDispatcher", "WEBHOOK_QUEUE": None}
         self._stack.enter_context(override_settings(DURABLE=polling))
         self.clock = self._stack.enter_context(clock.frozen())
         self._stack.enter_context(mock.patch.object(bodies, "call", self._call))
@@ -48,7 +49,7 @@ class DurableKit:
     # -- running -----------------------------------------------------------------------------------
 
     def run_until_idle(self) -> int:
-        """Advance everything that is due until nothing is. Returns how many passes that took."""
+        """Advance and deliver everything that is due until nothing is. Returns how many passes and deliveries."""
         passes = 0
         while worked := sum(self._drain(queue) for queue in queues.known_queues()):
             passes += worked
@@ -85,6 +86,12 @@ class DurableKit:
         client.signal(execution, signal, payload)
         self.run_until_idle()
 
+    def update(self, execution: client.Target, name: str, payload: object = None) -> Any:
+        """Send an update, let everything it wakes run, and return the reply or raise as ``client.update`` does."""
+        request_id = client.send_update(execution, name, payload)
+        self.run_until_idle()
+        return client.update_result(execution, request_id, timeout=0)
+
     def inspect(self, execution: client.Target) -> snapshot.Snapshot:
         return client.inspect(execution)
 
@@ -118,13 +125,15 @@ class DurableKit:
     # -- inside ------------------------------------------------------------------------------------
 
     def _drain(self, queue: str) -> int:
-        passes = worker.drain(queue, using=get_settings().database)
-        return passes
+        using = get_settings().database
+        # In a TestCase nothing is committed, so what is done after a commit is done here.
+        return worker.drain(queue, using=using) + slots.mend(using=using)
 
     def _next_due_at(self) -> datetime | None:
-        timers = Timer.objects.using(get_settings().database).filter(due_at__gt=self.clock.now())
-        found: datetime | None = timers.aggregate(first=Min("due_at"))["first"]
-        return found
+        using, now = get_settings().database, self.clock.now()
+        waiting = (model.objects.using(using).filter(due_at__gt=now) for model in (Timer, Delivery))
+        found = [rows.aggregate(first=Min("due_at"))["first"] for rows in waiting]
+        return min((at for at in found if at is not None), default=None)
 
 
 class DurableTestMixin:

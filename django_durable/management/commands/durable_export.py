@@ -9,11 +9,11 @@ from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connections
 
 from django_durable.conf import get_settings
 from django_durable.engine import recordings
 from django_durable.exceptions import ExecutionNotFoundError
+from django_durable.management import arguments
 
 
 class Command(BaseCommand):
@@ -27,13 +27,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--output", default=None, metavar="FILE", help="Default standard output. A new file is its owner's only."
         )
-        parser.add_argument(
-            "--database",
-            dest="using",
-            choices=tuple(connections),
-            default=None,
-            help='Alias; default DURABLE["DATABASE"].',
-        )
+        arguments.add_database(parser, dest="using")
 
     def handle(self, *args: Any, **options: Any) -> None:
         using = options["using"] or get_settings().database

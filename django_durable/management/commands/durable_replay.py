@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connections
 
 from django_durable.conf import get_settings
 from django_durable.definitions import registry
 from django_durable.engine import recordings, survey
 from django_durable.engine.recordings import Recording
 from django_durable.engine.survey import Finding, Verdict
+from django_durable.management import arguments
 from django_durable.models import Execution
 
 BAD_USAGE = 2  # exit status; 1: something would break
@@ -49,13 +49,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--workflow", action="append", dest="workflows", metavar="NAME", help="Only this one; may be repeated."
         )
-        parser.add_argument(
-            "--database",
-            dest="using",
-            choices=tuple(connections),
-            default=None,
-            help='Alias; default DURABLE["DATABASE"].',
-        )
+        arguments.add_database(parser, dest="using")
 
     def handle(self, *args: Any, **options: Any) -> None:
         found = self._in_files(options) if options["files"] else self._in_database(options)

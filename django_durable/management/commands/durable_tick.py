@@ -12,10 +12,12 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.db import Error, close_old_connections, connections
+from django.db import Error, close_old_connections
 
 from django_durable.conf import get_settings
+from django_durable.engine import presence
 from django_durable.engine.tick import tick
+from django_durable.management import arguments
 
 logger = logging.getLogger("django_durable.worker")
 
@@ -32,9 +34,7 @@ class Command(BaseCommand):
     help = "Wake what is due and return the leases of dead workers. Harmless beside any number of others."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "--database", choices=tuple(connections), default=None, help='Alias; default DURABLE["DATABASE"].'
-        )
+        arguments.add_database(parser)
         parser.add_argument("--every", type=pause, default=None, metavar="SECONDS", help="Repeat until interrupted.")
         parser.add_argument("--json", action="store_true", help="Print the overdue queues as JSON.")
 
@@ -62,6 +62,7 @@ class Command(BaseCommand):
 
     def _tick(self, using: str, as_json: bool) -> None:
         overdue = tick(using=using)
+        presence.ticked("durable_tick", using=using)
         self.stdout.write(json.dumps({"overdue": overdue}) if as_json else self._told(overdue))
 
     @staticmethod

@@ -11,22 +11,22 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connections
 
 from django_durable.conf import get_settings
 from django_durable.engine import holders
 from django_durable.engine.embedded import EmbeddedWorker
+from django_durable.engine.presence import Announcer, Presence
 from django_durable.engine.queues import known_queues
 from django_durable.engine.worker import release_dead
+from django_durable.management import arguments
+from django_durable.models import NodeKind
 
 
 class Command(BaseCommand):
     help = "Run due executions in threads of this process, and tick. Needs no broker."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "--database", choices=tuple(connections), default=None, help='Alias; default DURABLE["DATABASE"].'
-        )
+        arguments.add_database(parser)
         parser.add_argument("--threads", type=int, default=2, help="How many executions at a time; default 2.")
         parser.add_argument("--queue", action="append", dest="queues", help="Only this queue; may be repeated.")
         parser.add_argument(
@@ -48,5 +48,14 @@ class Command(BaseCommand):
         holders.join(options["name"])
         release_dead(using=using, is_starting=True)
         self.stdout.write(f"durable worker on {', '.join(queues)}; Ctrl-C finishes the running steps and stops")
-        passes = worker.run(until_idle=options["until_idle"])
+        announcer = Announcer(
+            Presence(
+                kind=NodeKind.WORKER, name=options["name"], source="durable_worker", using=using, queues=lambda: queues
+            )
+        )
+        announcer.start()
+        try:
+            passes = worker.run(until_idle=options["until_idle"])
+        finally:
+            announcer.stop()
         self.stdout.write(f"stopped after {passes} passes")

@@ -1,0 +1,140 @@
+"""The client: what views, commands, the admin and the API call from outside a workflow.
+
+Framework-free. Everything that writes joins the caller's transaction on our alias, so it happens with the caller's
+own rows or not at all; workers are told after the commit.
+"""
+
+from django_durable.client.bulk import BulkReport, bulk
+from django_durable.client.capacity import LimitState, limits
+from django_durable.client.endpoints import (
+    add_webhook,
+    remove_webhook,
+    retry_webhook,
+    rotate_webhook_secret,
+    test_webhook,
+    update_webhook,
+    webhooks,
+)
+from django_durable.client.erasing import erase
+from django_durable.client.feeding import feed, feed_position, follow
+from django_durable.client.finding import count, executions_for, family, find, page
+from django_durable.client.history_edits import fork, patch_step, restart, retry, skip_step
+from django_durable.client.messages import (
+    send_update,
+    signal,
+    signal_by_token,
+    signal_with_start,
+    update,
+    update_result,
+)
+from django_durable.client.operating import (
+    change_deadline,
+    delete,
+    edit_input,
+    force_complete,
+    force_fail,
+    pause,
+    reassign,
+    resume,
+    verbs,
+    wake_now,
+)
+from django_durable.client.orders import (
+    cancel,
+    resolve_compensation,
+    retry_compensation,
+    retry_delivery,
+    skip_compensation,
+    terminate,
+)
+from django_durable.client.reading import (
+    get,
+    get_by_token,
+    inspect,
+    latest,
+    logs,
+    prune_logs,
+    query,
+    refuse_transaction,
+    result,
+)
+from django_durable.client.selfcheck import CanaryReport, canary
+from django_durable.client.starting import get_workflow, start, start_and_wait, start_many
+from django_durable.client.targets import Target
+from django_durable.engine.batches import StartOutcome
+from django_durable.engine.family import Family
+from django_durable.engine.feed import FeedEntry, FeedPage
+from django_durable.engine.filters import Filter
+from django_durable.engine.pages import Page
+
+__all__ = [
+    "BulkReport",
+    "CanaryReport",
+    "Family",
+    "FeedEntry",
+    "FeedPage",
+    "Filter",
+    "LimitState",
+    "Page",
+    "StartOutcome",
+    "Target",
+    "add_webhook",
+    "bulk",
+    "canary",
+    "cancel",
+    "change_deadline",
+    "count",
+    "delete",
+    "edit_input",
+    "erase",
+    "executions_for",
+    "family",
+    "feed",
+    "feed_position",
+    "find",
+    "follow",
+    "force_complete",
+    "force_fail",
+    "fork",
+    "get",
+    "get_by_token",
+    "get_workflow",
+    "inspect",
+    "latest",
+    "limits",
+    "logs",
+    "page",
+    "patch_step",
+    "pause",
+    "prune_logs",
+    "query",
+    "reassign",
+    "refuse_transaction",
+    "remove_webhook",
+    "resolve_compensation",
+    "restart",
+    "result",
+    "resume",
+    "retry",
+    "retry_compensation",
+    "retry_delivery",
+    "retry_webhook",
+    "rotate_webhook_secret",
+    "send_update",
+    "signal",
+    "signal_by_token",
+    "signal_with_start",
+    "skip_compensation",
+    "skip_step",
+    "start",
+    "start_and_wait",
+    "start_many",
+    "terminate",
+    "test_webhook",
+    "update",
+    "update_result",
+    "update_webhook",
+    "verbs",
+    "wake_now",
+    "webhooks",
+]
