@@ -22,7 +22,8 @@ if django.VERSION >= (6, 1):
     MAILERS = {"default": {"BACKEND": _MAIL, "OPTIONS": {"file_path": str(DEMO_DIR / "mail")}}}
 else:
     EMAIL_BACKEND, EMAIL_FILE_PATH = _MAIL, str(DEMO_DIR / "mail")
-PAYMENT_URL = f"http://127.0.0.1:{DEMO_PORT}/payment/"
+SHOP_URL = f"http://127.0.0.1:{DEMO_PORT}"
+PAYMENT_URL = f"{SHOP_URL}/payment/"
 
 # The embedded broker: messages are files in a directory. For one machine and a demo, not for a site.
 CELERY_BROKER_URL = "filesystem://"

@@ -119,8 +119,13 @@ if django.VERSION >= (6, 1):  # which deprecates the single setting
 else:
     EMAIL_BACKEND = EMAIL
 
+# What the shop puts before the paths of links in mails, and who gets mail from it beside its customers.
+SHOP_URL = "http://127.0.0.1:8000"
+SHOP_KEEPER = "keeper@shop.example"
+SUPPLIER = "supplier@shop.example"
+
 # Where the shop finds its payment service: it serves one itself.
-PAYMENT_URL = "http://127.0.0.1:8000/payment/"
+PAYMENT_URL = f"{SHOP_URL}/payment/"
 
 # Whether the shop's page may kill workers, and where `manage.py demo` lives; demo_settings says.
 DEMO = False

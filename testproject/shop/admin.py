@@ -10,6 +10,8 @@ admin.site.register(
         models.Customer,
         models.Order,
         models.StockReservation,
+        models.Parcel,
+        models.Paper,
         models.PaymentRecord,
         models.PaymentBehaviour,
     ]

@@ -11,22 +11,31 @@ from uuid import UUID
 from django.utils import timezone
 
 from django_durable import client
-from django_durable.models import Execution, Kind, Status, Step, StepStatus
+from django_durable.models import SETTLED, Execution, Status, Step, StepStatus
 from testproject.shop.models import Order
-from testproject.shop.workflows import approved, fulfil, onboard
+from testproject.shop.workflows import fulfil, onboard
+from testproject.shop.workflows.orders import Progress
 
 # What people call the checkpoints of orders.fulfil, in their order.
 STAGES = {
     "reserve_stock": "Stock",
     "charge": "Payment",
     "mark_paid": "Paid",
-    approved.name: "Approval",
-    "sleep": "Packing",
-    "send_shipping_mail": "E-mail",
+    "approval": "Approval",
+    "packing": "Packing",
     "mark_shipped": "Shipped",
 }
-UNDO = {"refund": "Refund", "cancel_order": "Cancelled"}
-MARKS = {StepStatus.COMPLETED: "done", StepStatus.FAILED: "failed", StepStatus.RETRYING: "retry"}
+UNDO = {"rollback:charge": "Refund", "rollback:reserve_stock": "Back on the shelf", "cancel_order": "Cancelled"}
+MARKS = {
+    StepStatus.COMPLETED: "done",
+    StepStatus.SKIPPED: "failed",
+    StepStatus.FAILED: "failed",
+    StepStatus.CANCELLED: "failed",
+    StepStatus.TIMED_OUT: "failed",
+    StepStatus.RETRYING: "retry",
+}
+PHASES = {"approval": "waits for a decision", "packing": "being packed"}  # in which it waits; what people call it
+ENDING = {Status.CANCELLING, Status.COMPENSATING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +60,33 @@ class Row:
     state: str
     pid: int | None  # of the process that has it right now
     stages: list[Stage] = field(default_factory=list)
+    progress: Progress | None = None  # what an open execution says of itself
     detail: str = ""
 
     @property
     def needs_decision(self) -> bool:
-        return self.state == Status.WAITING
+        return self.progress is not None and self.progress.needs_decision and self.state not in ENDING
+
+    @property
+    def takes_note(self) -> bool:
+        return self.progress is not None and self.progress.takes_note and self.state not in ENDING
+
+    @property
+    def phase(self) -> str:
+        return self.progress.phase if self.progress is not None else ""
 
 
 def rows(limit: int = 25) -> list[Row]:
-    """The newest orders; three queries, however many there are."""
+    """The newest orders; three queries, and two more to ask each open execution how far it is."""
+    return _rows(list(Order.objects.select_related("customer", "product").order_by("-pk")[:limit]))
+
+
+def row_of(order: Order) -> Row:
+    return _rows([order])[0]
+
+
+def _rows(orders: list[Order]) -> list[Row]:
     now = timezone.now()
-    orders = list(Order.objects.select_related("customer", "product").order_by("-pk")[:limit])
     executions = _executions([order.execution_key for order in orders])
     steps = _steps([execution.id for execution in executions.values()])
     return [_row(order, executions.get(order.execution_key), steps, now) for order in orders]
@@ -102,21 +127,21 @@ def _row(order: Order, execution: Execution | None, steps: dict[UUID, list[Step]
     if execution is None:
         return Row(order, None, "none", None)
     pid, state = holder_pid(execution, now), execution.live_status(now)
-    stages = _stages(execution, {_name(step): step for step in steps[execution.id]})
-    row = Row(order, execution, state, pid, stages)
+    row = Row(order, execution, state, pid, _stages(execution, steps[execution.id]))
+    if not execution.is_closed:
+        row.progress = client.query(execution, "progress")
     row.detail = _detail(row, now)
     return row
 
 
-def _name(step: Step) -> str:
-    return step.target if step.kind == Kind.WAIT else step.name
-
-
-def _stages(execution: Execution, recorded: dict[str, Step]) -> list[Stage]:
-    is_undone = any(name in recorded for name in UNDO)
-    names = [name for name in STAGES if name in recorded or not is_undone]
-    names += [name for name in UNDO if name in recorded]
-    stages = [_stage(name, recorded.get(name)) for name in names]
+def _stages(execution: Execution, steps: list[Step]) -> list[Stage]:
+    parts: dict[str, list[Step]] = defaultdict(list)  # a part with branches has its own checkpoint and those inside
+    for step in steps:
+        parts[step.name.partition("/")[0]].append(step)
+    is_undone = any(name in parts for name in UNDO)
+    names = [name for name in STAGES if name in parts or not is_undone]
+    names += [name for name in UNDO if name in parts]
+    stages = [_stage(name, parts.get(name)) for name in names]
     first = next((at for at, stage in enumerate(stages) if stage.mark == "todo"), None)
     if (
         first is not None
@@ -127,11 +152,13 @@ def _stages(execution: Execution, recorded: dict[str, Step]) -> list[Stage]:
     return stages
 
 
-def _stage(name: str, step: Step | None) -> Stage:
+def _stage(name: str, steps: list[Step] | None) -> Stage:
     label = STAGES.get(name) or UNDO[name]
-    if step is None:
+    if steps is None:
         return Stage(label, "todo")
-    return Stage(label, MARKS.get(StepStatus(step.status), "now"), step.attempts)
+    if any(step.status not in SETTLED for step in steps[1:]):
+        return Stage(label, "now")
+    return Stage(label, MARKS.get(StepStatus(steps[0].status), "now"), steps[0].attempts)
 
 
 def _detail(row: Row, now: datetime) -> str:
@@ -140,13 +167,14 @@ def _detail(row: Row, now: datetime) -> str:
     assert execution is not None
     if row.pid is not None:
         return f"{_current(row.stages)}, in process {row.pid}"
-    if execution.is_closed:
+    if row.progress is None:
         return row.order.cancel_reason
     if execution.waiting_until is not None and execution.waiting_until <= now:
         return "due, for a free worker"
-    if execution.waiting_until is not None:
-        return f"{execution.waiting_for}, until {_clock(execution.waiting_until, now)}"
-    return execution.waiting_for or "for a free worker"
+    about = PHASES.get(row.phase, "") if row.state == Status.WAITING else ""
+    until = f", until {_clock(execution.waiting_until, now)}" if execution.waiting_until is not None else ""
+    parcels = f", parcels: {row.progress.parcels}" if row.progress.parcels else ""
+    return f"{about or execution.waiting_for or 'for a free worker'}{parcels}{until}"
 
 
 def _clock(at: datetime, now: datetime) -> str:

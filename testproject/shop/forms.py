@@ -26,6 +26,12 @@ class OrderForm(forms.Form):
         )
 
 
+class NoteForm(forms.Form):
+    """What the carrier should know; whether it fits is for the workflow's update to say."""
+
+    note = forms.CharField(required=False, label="Note to the carrier, printed on the labels")
+
+
 class BehaviourForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for checkers only
     """What goes wrong at the payment service next."""
 

@@ -6,6 +6,8 @@ from django.db import models
 from django.db.models import F
 from django.utils import timezone
 
+from django_durable.models import DurableSubject
+
 
 class Product(models.Model):
     name = models.CharField(max_length=100, unique=True)
@@ -16,7 +18,7 @@ class Product(models.Model):
         return f"{self.name} ({self.price})"
 
 
-class Customer(models.Model):
+class Customer(DurableSubject, models.Model):
     name = models.CharField(max_length=100)
     email = models.EmailField(unique=True)
     voucher = models.CharField(max_length=20, blank=True)  # given by customers.onboard at its end
@@ -26,7 +28,7 @@ class Customer(models.Model):
         return self.name
 
 
-class Order(models.Model):
+class Order(DurableSubject, models.Model):
     class Status(models.TextChoices):
         NEW = "new"
         RESERVED = "reserved"
@@ -73,6 +75,35 @@ class StockReservation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.quantity} of {self.product_id} for {self.order_id}"
+
+
+class Parcel(models.Model):
+    order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="parcels")
+    label = models.CharField(max_length=40, unique=True)
+    pieces = models.PositiveIntegerField()
+    note = models.CharField(max_length=80, blank=True)  # to the carrier
+    sent_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.label
+
+
+class Paper(models.Model):
+    """An invoice or a packing list; one of each for an order."""
+
+    class Kind(models.TextChoices):
+        INVOICE = "invoice"
+        PACKING_LIST = "packing list"
+
+    order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="papers")
+    kind = models.CharField(max_length=20, choices=Kind)
+    text = models.CharField(max_length=300)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["order", "kind"], name="shop_paper_one_of_each")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.order_id}"
 
 
 class PaymentRecord(models.Model):

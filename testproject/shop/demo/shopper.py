@@ -37,6 +37,9 @@ class Shopper:
     def approve(self, order_id: int) -> None:
         self._post(f"orders/{order_id}/approve/")
 
+    def leave_note(self, order_id: int, note: str) -> None:
+        self._post(f"orders/{order_id}/note/", note=note)
+
     def make_payments(self, *, slow_seconds: float = 0, fail_next: int = 0, decline_next: int = 0) -> None:
         self._post("misbehave/", slow_seconds=slow_seconds, fail_next=fail_next, decline_next=decline_next)
 

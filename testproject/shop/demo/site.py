@@ -17,7 +17,7 @@ from django.db import transaction
 from testproject.shop.demo.processes import Process, Supervisor, celery_command, django_command
 from testproject.shop.models import Customer, Order, PaymentBehaviour, Product
 from testproject.shop.worker_control import worker_pid_file
-from testproject.shop.workflows import fulfil
+from testproject.shop.workflows import fulfil, stock
 
 LOGIN = ("admin", "admin")
 PRODUCTS = (("Teapot", "24.50", 12), ("Lantern", "39.00", 8), ("Umbrella", "18.90", 20))
@@ -54,13 +54,14 @@ def free_port(wanted: int = 0) -> int:
 
 
 def seed(*, with_orders: bool) -> None:
-    """Tables, a superuser, things to buy, and a few orders to look at."""
+    """Tables, a superuser, things to buy, and a few orders and the stock watch to look at."""
     call_command("migrate", verbosity=0, interactive=False)
     get_user_model().objects.create_superuser(LOGIN[0], "admin@shop.example", LOGIN[1])
     products = [Product.objects.create(name=name, price=Decimal(price), stock=stock) for name, price, stock in PRODUCTS]
     # Slow enough that a person can see a charge running, and kill it.
     PaymentBehaviour.objects.create(pk=1, slow_seconds=4 if with_orders else 0)
     if with_orders:
+        stock.watch.using(key=stock.KEY).start()
         for (name, email), product in zip(FIRST_CUSTOMERS, products, strict=False):
             _order(Customer.objects.create(name=name, email=email), product)
 
