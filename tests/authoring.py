@@ -4,19 +4,21 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.apps import apps
 
 from django_durable import Context, step, workflow
 from django_durable.definitions import registry
-from django_durable.models import AuditEntry, Execution, Schedule, ScheduleTick, Signal, Step, Timer
+from django_durable.events import receivers
+from django_durable.models import Step
 
-TABLES = (AuditEntry, Execution, Schedule, ScheduleTick, Signal, Step, Timer)
+TABLES = tuple(apps.get_app_config("django_durable").get_models())
 NO_BROKER = {"DISPATCHER": "django_durable.dispatch.NullDispatcher"}
 
 
 @pytest.fixture(autouse=True)
 def isolated_registry() -> Iterator[None]:
     """Forget after each test what it registered."""
-    with registry.isolated():
+    with registry.isolated(), receivers.isolated():
         yield
 
 

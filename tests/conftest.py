@@ -1,12 +1,15 @@
 """What every test may use: the brokers that answer, and a header that names what is being tested."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import django
 import pytest
 from django.db import connection
 
+from django_durable.events import receivers
 from tests.services import BROKERS
 
 # tests.matrix names a file here, to learn which brokers the tests really went through.
@@ -15,6 +18,16 @@ USED_BROKERS_FILE = "DURABLE_TEST_USED_BROKERS"
 
 def pytest_report_header() -> str:
     return f"database: {connection.vendor}, Django {django.get_version()}"
+
+
+@pytest.fixture(autouse=True)
+def no_receivers() -> Iterator[None]:
+    """Only a test's own: those of the demo shop would add their deliveries, and their statements, to its.
+
+    Not by ``monkeypatch``, which some tests undo before they end.
+    """
+    with mock.patch.object(receivers, "_by_event", {}):
+        yield
 
 
 @pytest.fixture(params=sorted(BROKERS))

@@ -15,15 +15,24 @@ from typing import Any
 from uuid import UUID
 
 from django_durable.clock import DatabaseNow
-from django_durable.engine import holders, payloads
+from django_durable.conf import get_settings
+from django_durable.engine import holders, payloads, updates
+from django_durable.engine.fanout import Family
+from django_durable.engine.history import RETRIED
+from django_durable.events import receivers
 from django_durable.models import (
     CLOSED,
     SETTLED,
     AuditEntry,
+    Delivery,
+    DeliveryStatus,
     Execution,
     Kind,
     OnParentClose,
+    OutboxEvent,
+    SetAsideStep,
     Signal,
+    Slot,
     Status,
     Step,
     StepStatus,
@@ -70,6 +79,7 @@ class _Told:
         self.effects = _grouped(ledger.lines("effect"))
         self.seen = _grouped(ledger.lines("seen"))
         self.sent = _grouped(ledger.lines("sent"))
+        self.received = _grouped(ledger.lines("received"))
         self.interruptions = ledger.interruptions()
 
 
@@ -88,6 +98,8 @@ class _Case:
     now: datetime
     timer: Timer | None
     steps: list[Step]
+    aside: list[SetAsideStep]
+    reopened: list[str]  # what it had ended as before each retry
     signals: list[Signal]
     audit: list[str]
     rows: Counter[str]
@@ -96,6 +108,13 @@ class _Case:
     sent: list[dict[str, Any]]
     interruptions: int
     children: list[Execution]
+    events: list[OutboxEvent]
+    deliveries: list[Delivery]
+    received: list[dict[str, Any]]
+    chain: list[Execution]
+    chain_signals: list[Signal]
+    slots: list[Slot]
+    using: str
 
     @classmethod
     def load(cls, using: str, executions: list[Execution], told: _Told) -> Iterator[_Case]:
@@ -106,10 +125,15 @@ class _Case:
         steps = _by_execution(Step.objects.using(using).filter(execution_id__in=ids).order_by("position"))
         signals = _by_execution(Signal.objects.using(using).filter(execution_id__in=ids).order_by("seq"))
         audit = _by_execution(AuditEntry.objects.using(using).filter(execution_id__in=ids).order_by("pk"))
+        aside = _by_execution(SetAsideStep.objects.using(using).filter(execution_id__in=ids).order_by("pk"))
+        emitted = OutboxEvent.objects.using(using).filter(execution_id__in=ids).prefetch_related("deliveries")
+        events = _by_execution(emitted.order_by("pk"))
         rows = _by_execution(LedgerRow.objects.using(using).filter(execution_id__in=ids))
         children = defaultdict(list)
         for child in Execution.objects.using(using).filter(parent_id__in=ids):
             children[child.parent_id].append(child)
+        slots = _by_execution(Slot.objects.using(using).filter(execution_id__in=ids).select_related("limit"))
+        chains, chain_signals = _chains_of(using, executions)
         for execution in executions:
             about = str(execution.pk)
             yield cls(
@@ -117,6 +141,8 @@ class _Case:
                 now,
                 timers.get(execution.pk),
                 steps[execution.pk],
+                aside[execution.pk],
+                [entry.before["status"] for entry in audit[execution.pk] if entry.kind == RETRIED],
                 signals[execution.pk],
                 [entry.kind for entry in audit[execution.pk]],
                 Counter(row.step for row in rows[execution.pk]),
@@ -125,7 +151,41 @@ class _Case:
                 told.sent[about],
                 told.interruptions[about] + told.interruptions[None],
                 children[execution.pk],
+                events[execution.pk],
+                [delivery for event in events[execution.pk] for delivery in event.deliveries.all()],
+                told.received[about],
+                chains[execution.chain],
+                chain_signals[execution.chain] if execution.chain else signals[execution.pk],
+                slots[execution.pk],
+                using,
             )
+
+    @property
+    def own(self) -> list[Step]:
+        """The checkpoints that it made itself: neither copied from another execution, nor settled by a person."""
+        by_hand = {each.checkpoint_id for each in self.aside if each.set_aside_by in ("step_patched", "step_skipped")}
+        is_copy = self.execution.origin is not None
+        return [
+            step
+            for step in self.steps
+            if step.pk not in by_hand and not (is_copy and step.started_at < self.execution.created_at)
+        ]
+
+    @property
+    def redone(self) -> list[SetAsideStep]:
+        """What was done and then taken out of the history, so that it was done again."""
+        return [each for each in self.aside if each.set_aside_by == RETRIED]
+
+
+def _chains_of(using: str, executions: list[Execution]) -> tuple[dict[Any, Any], dict[Any, Any]]:
+    """The executions and the signals of the chains of these, by chain."""
+    ids = {execution.chain for execution in executions} - {None}
+    members, sent = defaultdict(list), defaultdict(list)
+    for execution in Execution.objects.using(using).filter(chain__in=ids):
+        members[execution.chain].append(execution)
+    for signal in Signal.objects.using(using).filter(execution__chain__in=ids).select_related("execution"):
+        sent[signal.execution.chain].append(signal)
+    return members, sent
 
 
 def _by_execution(rows: Iterable[Any]) -> defaultdict[UUID, list[Any]]:
@@ -140,12 +200,16 @@ def _by_execution(rows: Iterable[Any]) -> defaultdict[UUID, list[Any]]:
 
 def _starts(using: str, ledger: Ledger) -> Iterator[str]:
     """Every accepted start has its execution, one per key; a rolled-back one has none."""
-    table = defaultdict(list)
-    for pk, workflow, key in Execution.objects.using(using).values_list("pk", "workflow", "key"):
-        table[workflow, key].append(str(pk))
+    table = defaultdict(list)  # of the first ones of chains, where the key is handed on
+    firsts = {}
+    columns = ("pk", "chain", "workflow", "key", "key_scope")
+    for pk, chain, workflow, key, scope in Execution.objects.using(using).values_list(*columns):
+        firsts[str(pk)] = str(chain or pk)
+        if scope is not None:  # otherwise it has given its key up
+            table[workflow, key].append(firsts[str(pk)])
     for line in ledger.lines("started"):
         ids = table[line["workflow"], line["key"]]
-        if ids != [line["execution"]]:
+        if ids != [firsts.get(line["execution"])]:
             yield f"start of key {line['key']!r} returned {line['execution']}, the table has {ids}"
     for line in ledger.lines("never_started"):
         if table[line["workflow"], line["key"]]:
@@ -157,7 +221,9 @@ def _rests(case: _Case) -> Iterator[str]:
     execution, timer = case.execution, case.timer
     if execution.is_closed != (timer is None):
         yield f"is {execution.status} and its timer {'is missing' if timer is None else 'exists'}"
-    if execution.status in {Status.COMPLETED, Status.FAILED}:
+    if execution.status in {Status.COMPLETED, Status.FAILED, Status.CONTINUED} and not _BY_HAND.keys() & set(
+        case.audit
+    ):
         open_steps = [step.name for step in case.steps if step.status not in SETTLED]
         if open_steps:
             yield f"is {execution.status} with open checkpoints {open_steps}"
@@ -169,10 +235,11 @@ def _rests(case: _Case) -> Iterator[str]:
         elif holders.is_dead(timer.holder):
             yield f"is held by {timer.holder}, which is dead"
     elif timer.due_at is None and not timer.held:
-        yield from _waits_in_vain(case)
+        yield from () if any(not slot.granted for slot in case.slots) else _waits_in_vain(case)
     elif timer.due_at is not None and timer.due_at <= case.now - GRACE:
         yield f"has been due since {timer.due_at} and nobody took it"
-    if timer.held and execution.status != Status.STUCK:
+    has_no_turn = execution.fan_out is not None and execution.status in {Status.PENDING, Status.CANCELLING}
+    if timer.held and execution.status not in {Status.STUCK, Status.PAUSED} and not has_no_turn:
         yield f"is set aside and {execution.status}"
 
 
@@ -181,18 +248,29 @@ def _waits_in_vain(case: _Case) -> Iterator[str]:
     lingering = [each for each in case.children if each.on_parent_close == OnParentClose.WAIT and not each.is_closed]
     if not waits and not lingering:
         yield "waits for news and no wait is recorded"
-    ended = {str(child.pk) for child in case.children if child.is_closed}
+    ended = {str(child.chain or child.pk) for child in case.children if child.is_closed and not is_continued(child)}
+    maps = {str(family.first): family for family in _maps(case)}
     for wait in waits:
-        if wait.kind == Kind.JOIN and wait.target in ended:
+        family = maps.get(wait.target)
+        if family is not None and {str(family.id_of(index)) for index in range(family.count)} <= ended:
+            yield f"waits for the {family.count} children of {wait.name!r}, which have all ended: a lost wake-up"
+        if wait.kind == Kind.JOIN and family is None and wait.target in ended:
             yield f"waits for its child {wait.target}, which has ended: a lost wake-up"
         if any(signal.name == wait.target and not signal.consumed_by for signal in case.signals):
             yield f"waits for {wait.target!r}, which has come: a lost wake-up"
 
 
+_BY_HAND = {"force_failed": "failed", "force_completed": "completed"}
+
+
 def _ends_once(case: _Case) -> Iterator[str]:
-    ends = [kind for kind in case.audit if kind in CLOSED]
-    is_told = case.execution.is_closed and case.execution.status != Status.COMPLETED
-    wanted = [case.execution.status] if is_told else []
+    ends = [_BY_HAND.get(kind, kind) for kind in case.audit if kind in CLOSED or kind in _BY_HAND]
+    untold = {Status.COMPLETED, Status.CONTINUED} if get_settings().audit == "default" else set()
+    if "force_completed" in case.audit:
+        untold -= {Status.COMPLETED}
+    is_told = case.execution.is_closed and case.execution.status not in untold
+    wanted = [status for status in case.reopened if status in CLOSED]
+    wanted += [case.execution.status] if is_told else []
     if ends != wanted:
         yield f"is {case.execution.status}, the audit trail tells the ends {ends}"
 
@@ -209,21 +287,21 @@ def _checkpoints(case: _Case) -> Iterator[str]:
     for line in case.seen:
         values[line["name"]].add(line["value"])
     for name, different in values.items():
-        if len(different) > 1:
+        if len(different) > 1 and not case.aside:
             yield f"saw different values of {name!r}: {sorted(different)}"
 
 
 def _atomic_effects(case: _Case) -> Iterator[str]:
     completed = Counter(
         step.name
-        for step in _witnessed(case)
+        for step in (*_witnessed(case), *_bodies(case.redone))
         if WITNESSED[step.target].atomic and step.status == StepStatus.COMPLETED and not _is_resolved(step)
     )
     if case.rows != completed:
         yield f"has atomic effects {dict(case.rows)}, its completed atomic steps are {sorted(completed)}"
 
 
-def _is_resolved(step: Step) -> bool:
+def _is_resolved(step: Step | SetAsideStep) -> bool:
     """A person has undone it by hand: its last error is kept beside that."""
     return step.kind == Kind.COMPENSATION and step.error is not None
 
@@ -240,17 +318,22 @@ def _ordinary_effects(case: _Case) -> Iterator[str]:
             yield f"ran the at-most-once step {name!r} {runs[name]} times"
         if step is not None and step.status == StepStatus.COMPLETED and not runs[name]:
             yield f"recorded {name!r} as completed, and it never ran"
-        granted = case.audit.count("compensation_retried")
+        granted = case.audit.count("compensation_retried") + len(case.reopened)
         if definition is not None and step.attempts > (definition.retry.max_attempts or step.attempts) + granted:
             yield f"made {step.attempts} attempts of {name!r}"
         allowed = (step.attempts if step else 0) + case.interruptions
+        allowed += sum(each.attempts for each in case.aside if each.name == name)
         if runs[name] > allowed:
             yield f"ran {name!r} {runs[name]} times, {allowed} are explained by attempts and interruptions"
 
 
 def _witnessed(case: _Case) -> list[Step]:
-    bodies = {Kind.STEP, Kind.COMPENSATION}
-    return [step for step in case.steps if step.kind in bodies and step.target in WITNESSED]
+    return _bodies(case.own)
+
+
+def _bodies(steps: Iterable[Any]) -> list[Any]:
+    kinds = {Kind.STEP, Kind.COMPENSATION}
+    return [step for step in steps if step.kind in kinds and step.target in WITNESSED]
 
 
 def _idempotency_keys(case: _Case) -> Iterator[str]:
@@ -258,8 +341,9 @@ def _idempotency_keys(case: _Case) -> Iterator[str]:
     for line in case.effects:
         steps[line["key"]].add(line["step"])
     names = Counter(name for shared in steps.values() for name in shared)
+    again = Counter(each.name for each in case.redone if each.status == StepStatus.COMPLETED)
     for name, count in names.items():
-        if count > 1:
+        if count > 1 + again[name]:
             yield f"gave {name!r} {count} different idempotency keys"
     for shared in steps.values():
         if len(shared) > 1:
@@ -287,8 +371,9 @@ def _compensations(case: _Case) -> Iterator[str]:
 
 
 def _undone_too_early(case: _Case) -> Iterator[str]:
-    """Within one scope nothing is undone while a step that completed later still stands."""
+    """Within one scope nothing is undone while what completed later stands, but a race's winner."""
     scopes = defaultdict(list)
+    winners = {f"{race}/{name}/" for race, name in _winners(case)}
     for step in case.steps:
         if step.kind == Kind.COMPENSATION:
             scopes[step.name.rpartition("/")[0]].append(step)
@@ -298,8 +383,21 @@ def _undone_too_early(case: _Case) -> Iterator[str]:
             first, second = completed.get(_undone_by(early)), completed.get(_undone_by(late))
             if first is None or second is None or _completion(first) > _completion(second):
                 continue
-            if second.position < early.position and second.finished_at <= early.started_at:
+            has_won = any(second.name.startswith(each) and not first.name.startswith(each) for each in winners)
+            if second.position < early.position and second.finished_at <= early.started_at and not has_won:
                 yield f"undid {first.name!r} before {second.name!r}, which completed later"
+
+
+def _winners(case: _Case) -> Iterator[tuple[str, str]]:
+    """The races that were won, and by whom: of those of one name in one scope each is over before the next begins."""
+    latest = {}
+    for step in case.steps:
+        if step.kind == Kind.RACE:
+            scope, slash, name = step.name.rpartition("/")
+            latest[scope + slash + name.partition("#")[0]] = step.name
+        elif step.kind == Kind.WON and step.result is not None:
+            scope, slash, name = step.name.rpartition("/")
+            yield latest[scope + slash + name.partition(":won")[0]], payloads.load(step.result)
 
 
 def _undone_by(step: Step) -> str:
@@ -315,16 +413,20 @@ def _completion(step: Step) -> tuple[Any, int]:
 def _signals(case: _Case) -> Iterator[str]:
     """Each accepted one is kept, consumed at most once, by name in the order of acceptance."""
     accepted = Counter((line["name"], line["signal_id"]) for line in case.sent)
-    kept = Counter((signal.name, signal.signal_id) for signal in case.signals)
+    kept = Counter((signal.name, signal.signal_id) for signal in case.chain_signals)
+    for (name, signal_id), count in kept.items():
+        if signal_id is not None and count > 1:
+            yield f"accepted the signal {name!r} {signal_id!r} {count} times"
     for lost in accepted.keys() - kept.keys():
         yield f"accepted the signal {lost} and lost it"
-    waits = {step.name: step for step in case.steps if step.kind == Kind.WAIT}
-    consumers = Counter(signal.consumed_by for signal in case.signals if signal.consumed_by)
+    signals = [signal for signal in case.signals if not _is_update(signal)]
+    waits = {step.name: step for step in case.own if step.kind == Kind.WAIT}
+    consumers = Counter(signal.consumed_by for signal in signals if signal.consumed_by)
     for consumer, count in consumers.items():
         if count > 1 or consumer not in waits or waits[consumer].status != StepStatus.COMPLETED:
             yield f"{count} signals say they were consumed by {consumer!r}"
-    for name in {signal.name for signal in case.signals}:
-        yield from _order(name, [signal for signal in case.signals if signal.name == name], waits)
+    for name in {signal.name for signal in signals}:
+        yield from _order(name, [signal for signal in signals if signal.name == name], waits)
     for wait in waits.values():
         if wait.result is not None and not consumers[wait.name]:
             yield f"{wait.name!r} has a payload that no signal brought"
@@ -344,9 +446,34 @@ def _order(name: str, signals: list[Signal], waits: dict[str, Step]) -> Iterator
             yield f"{wait.name!r} holds another payload than the signal that it consumed"
 
 
+def _is_update(signal: Signal) -> bool:
+    return signal.name.startswith(updates.PREFIX)
+
+
+def _updates(case: _Case) -> Iterator[str]:
+    """Each request is answered once, in the order of acceptance, by the checkpoint that has its id."""
+    requests = [signal for signal in case.signals if _is_update(signal)]
+    answers = {step.pk: step for step in case.own if step.kind == Kind.UPDATE}
+    answered = [request for request in requests if request.consumed_by]
+    if {request.pk for request in answered} != answers.keys():
+        yield f"answered {sorted(step.name for step in answers.values())}, and {len(answered)} requests say so"
+        return
+    told = [(request.consumed_by, answers[request.pk].position) for request in answered]
+    if told != [(step.name, step.position) for step in sorted(answers.values(), key=lambda step: step.position)]:
+        yield f"did not answer in the order of acceptance: {told}"
+    if answered != requests[: len(answered)]:
+        yield "answered a later update before an earlier one"
+    is_parked = case.execution.status in {Status.SLEEPING, Status.WAITING, Status.RETRYING}
+    is_due = case.timer is not None and case.timer.due_at is not None and case.timer.due_at <= case.now
+    waits = any(step.status not in SETTLED for step in case.steps)
+    if len(answered) < len(requests) and is_parked and waits and not is_due and case.timer.token is None:
+        yield f"rests and has not answered {len(requests) - len(answered)} updates: a lost wake-up"
+
+
 def _timers(case: _Case) -> Iterator[str]:
     for step in case.steps:
         timed_out = step.kind == Kind.WAIT and step.result is None
+        timed_out |= step.kind == Kind.UNTIL and step.result is not None and not payloads.load(step.result)[0]
         if step.status == StepStatus.COMPLETED and (step.kind == Kind.SLEEP or timed_out):
             if step.due_at is None:
                 yield f"{step.name!r} ended and had no time to end at"
@@ -358,9 +485,12 @@ def _timers(case: _Case) -> Iterator[str]:
 
 def _children(case: _Case) -> Iterator[str]:
     """One per record of a start; none outlives its parent unless it was to be abandoned or is being cancelled."""
-    begun = [step for step in case.steps if step.kind == Kind.CHILD and step.status == StepStatus.COMPLETED]
-    started = sorted(str(payloads.load(step.result)) for step in begun)
-    there = sorted(str(child.pk) for child in case.children)
+    records = (*case.own, *case.redone)
+    begun = [step for step in records if step.kind == Kind.CHILD and step.status == StepStatus.COMPLETED]
+    one_each = [str(payloads.load(step.result)) for step in begun]
+    of_maps = [str(family.id_of(index)) for family in _maps(case) for index in range(family.count)]
+    started = sorted(one_each + of_maps)
+    there = sorted(str(child.pk) for child in case.children if child.chain in (None, child.pk))
     if started != there:
         yield f"recorded the start of the children {started}, there are {there}"
     for child in case.children:
@@ -368,6 +498,102 @@ def _children(case: _Case) -> Iterator[str]:
             is_asked = child.on_parent_close == OnParentClose.CANCEL and child.cancel_requested_at is not None
             if child.on_parent_close != OnParentClose.ABANDON and not is_asked:
                 yield f"is {case.execution.status} and left its child {child.pk} {child.status}"
+
+
+def _events(case: _Case) -> Iterator[str]:
+    """One row for each recorded emit and no other; delivered is what a receiver has witnessed, by the event's id."""
+    emits = [step for step in case.own if step.kind == Kind.EMIT and step.status == StepStatus.COMPLETED]
+    again = [step for step in case.redone if step.kind == Kind.EMIT and step.status == StepStatus.COMPLETED]
+    recorded = {step.id: step.target for step in emits} | {step.checkpoint_id: step.target for step in again}
+    emitted = {event.id: event.name for event in case.events}
+    if recorded != emitted:
+        yield f"recorded the emits {recorded}, its events are {emitted}"
+    received = Counter((line["event"], line["receiver"]) for line in case.received)
+    deliveries = {(str(each.event_id), each.receiver): each for each in case.deliveries}
+    for unknown in received.keys() - deliveries.keys():
+        yield f"{unknown} was received and is no delivery of it"
+    for about, delivery in deliveries.items():
+        if delivery.status == DeliveryStatus.DELIVERED and not received[about]:
+            yield f"{about} is delivered, and was never received"
+        if delivery.status == DeliveryStatus.PENDING and delivery.due_at <= case.now - GRACE:
+            yield f"{about} has been due since {delivery.due_at} and nobody took it"
+        if received[about] > delivery.attempts:
+            yield f"{about} was received {received[about]} times in {delivery.attempts} attempts"
+    for event in case.events:
+        addressed = sorted(delivery.receiver for delivery in case.deliveries if delivery.event_id == event.id)
+        wanted = sorted(receiver.name for receiver in receivers.of(event.name))
+        if addressed != wanted:
+            yield f"{event.id} is addressed to {addressed}, its receivers are {wanted}"
+
+
+def is_continued(execution: Execution) -> bool:
+    return execution.status == Status.CONTINUED
+
+
+def _chains(case: _Case) -> Iterator[str]:
+    """What was continued says so last, and has handed everything on; so have all but the last of a chain."""
+    execution = case.execution
+    said = [step for step in case.steps if step.kind == Kind.CONTINUE and step.status == StepStatus.COMPLETED]
+    if len(said) != is_continued(execution):
+        yield f"is {execution.status} and records {len(said)} times that it was continued"
+    if execution.chain is None:
+        return
+    others = {other.pk: other for other in case.chain}
+    last = [other for other in case.chain if not is_continued(other)]
+    if len(last) != 1:
+        yield f"its chain has the ends {[str(other.pk) for other in last]}"
+    if is_continued(execution):
+        if execution.key is not None or any(not signal.consumed_by for signal in case.signals):
+            yield "was continued and has kept its key or a signal that nobody consumed"
+        if said and (payloads.load(said[0].result) not in others or said[0] != case.steps[-1]):
+            yield f"was continued as {payloads.load(said[0].result)}, which is not there, or did something after that"
+    kept = {(other.workflow, other.parent_id, other.deadline_at, other.depth, other.queue) for other in case.chain}
+    if len(kept) > 1:
+        yield f"its chain does not agree: {kept}"
+
+
+def _lineage(case: _Case) -> Iterator[str]:
+    """What was taken out is whole: with all that was behind it, and what is there now is no older."""
+    for each in case.redone:
+        behind = [step for step in case.own if step.position >= each.position and step.finished_at is not None]
+        for step in behind:
+            if step.finished_at < each.set_aside_at and step.started_at < each.set_aside_at:
+                yield f"keeps {step.name!r} behind {each.name!r}, which was set aside"
+    if case.execution.random_seed is not None and case.execution.origin is None:
+        yield "draws another's random numbers and comes from nobody"
+
+
+def _slots(case: _Case) -> Iterator[str]:
+    """None is kept beyond the end; nobody waits while there is room."""
+    if case.execution.is_closed and case.slots:
+        yield f"is {case.execution.status} and has the slots {case.slots}"
+    for slot in case.slots:
+        rows = Slot.objects.using(case.using).filter(limit=slot.limit_id, ready_at=None, execution__isnull=False)
+        capacity, used = slot.limit.capacity, rows.held().count()
+        if used > capacity and slot.ready_at is None:
+            yield f"{slot.limit} is held by {used}, its capacity is {capacity}"
+        if not slot.granted and used < capacity:
+            yield f"waits for {slot.limit}, which has room: a lost wake-up"
+
+
+def _maps(case: _Case) -> list[Family]:
+    """The children of each map that has begun."""
+    begun = [step for step in case.steps if step.kind == Kind.MAP and step.status == StepStatus.COMPLETED]
+    return [Family(**payloads.load(step.result)) for step in begun]
+
+
+def _counts(case: _Case) -> Iterator[str]:
+    """What is left of each map is counted right; as many as may take their turn at one time do."""
+    for family in _maps(case):
+        ours = [child for child in case.children if family.first <= child.pk <= family.last]
+        left = Counter(child.fan_out for child in ours if not child.is_closed)
+        rows = {row.pk: row for row in family.counts(case.using)}
+        if {pk: row.remaining for pk, row in rows.items()} != left:
+            yield f"has {dict(left)} children open, counted are {list(rows.values())}"
+        timers = Timer.objects.using(case.using).filter(pk__in=[child.pk for child in ours])
+        waiting = timers.filter(held=True, due_at__isnull=True).count()
+        if waiting and waiting == timers.count():
+            yield f"has {waiting} children that wait for their turn, and nobody has one"
 
 
 _INVARIANTS = (
@@ -381,4 +607,10 @@ _INVARIANTS = (
     ("I9", _timers),
     ("I11", _compensations),
     ("I12", _children),
+    ("I12", _counts),
+    ("I13", _updates),
+    ("I14", _chains),
+    ("I17", _events),
+    ("I18", _lineage),
+    ("I20", _slots),
 )

@@ -1,6 +1,9 @@
 """``make test``: run the suite on every database that answers, then say by name what was covered and what was not.
 
-    python -m tests.matrix [--only sqlite,postgres] [-- pytest arguments]
+    python -m tests.matrix [--only sqlite,postgres] [--jobs 1] [-- pytest arguments]
+
+Databases are covered side by side, as many as there are cores; what each run printed follows when it has ended. With
+one job it is shown as it comes.
 
 ``DURABLE_REQUIRE=postgres,mariadb,redis,rabbitmq`` turns "not covered" into a failure for those named.
 A broker counts as covered when a test that uses the ``broker_url`` fixture ran on it, not because it answered.
@@ -14,8 +17,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
+from typing import IO
 
 import celery
 import django
@@ -24,7 +30,7 @@ from tests.conftest import USED_BROKERS_FILE
 from tests.services import BROKERS, DATABASES, Service, Unavailable, answer
 
 # Far above what a healthy run takes: a hung suite ends, and says where (faulthandler_timeout), instead of waiting.
-LIMIT_SECONDS = float(os.environ.get("DURABLE_TEST_LIMIT_SECONDS", "1200"))
+LIMIT_SECONDS = float(os.environ.get("DURABLE_TEST_LIMIT_SECONDS", "3600"))
 
 
 @dataclass
@@ -50,7 +56,7 @@ def main() -> int:
         used = Path(folder) / "used"
         used.touch()
         environment[USED_BROKERS_FILE] = str(used)
-        lines = [_cover(DATABASES[name], environment, options) for name in DATABASES]
+        lines = _cover_all(environment, options)
         for line in broker_lines:
             _judge_broker(line, set(used.read_text().split()))
     return _report(lines + broker_lines, required)
@@ -59,6 +65,7 @@ def main() -> int:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__.partition("\n")[0])
     parser.add_argument("--only", default=",".join(DATABASES), help="databases, separated by commas")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at one time; default: cores")
     parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
     options = parser.parse_args()
     options.only = _names(options.only, DATABASES)
@@ -91,33 +98,72 @@ def _judge_broker(line: Line, used: set[str]) -> None:
         line.text = f"answers {line.text}, but no test of this run used it"
 
 
-def _cover(service: Service, environment: dict[str, str], options: argparse.Namespace) -> Line:
+def _cover_all(environment: dict[str, str], options: argparse.Namespace) -> list[Line]:
+    lines = {service.name: _look(service, options) for service in DATABASES.values()}
+    found = [line for line in lines.values() if line.covered]
+    with ThreadPoolExecutor(max_workers=max(1, min(options.jobs, len(found)))) as pool:
+        runs = [pool.submit(_cover, line, environment, options) for line in found]
+        try:
+            lines |= {run.result().service.name: run.result() for run in runs}
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(_RUNNING):
+                _end_group(process)
+            raise SystemExit(130) from None
+    return list(lines.values())
+
+
+def _look(service: Service, options: argparse.Namespace) -> Line:
+    """Whether it is to be covered, and its version or why it is not."""
     if service.name not in options.only:
         return Line(service, False, "left out of this run")
     try:
-        version = answer(service)
+        return Line(service, True, answer(service))
     except Unavailable as reason:
         return Line(service, False, str(reason))
-    print(f"\n==== {service.title} {version}, {_versions()}", flush=True)
+
+
+def _cover(line: Line, environment: dict[str, str], options: argparse.Namespace) -> Line:
+    service, version, is_live = line.service, line.text, options.jobs == 1
+    title = f"\n==== {service.title} {version}, {_versions()}"
     started = time.perf_counter()
-    status = _pytest({**environment, "DURABLE_TEST_DATABASE": service.name}, options.pytest)
+    with tempfile.NamedTemporaryFile("w+", errors="replace", prefix=f"test-{service.name}-", suffix=".log") as output:
+        print(title if is_live else f"{title}: started, tail -f {output.name}", flush=True)
+        status = _pytest(
+            {**environment, "DURABLE_TEST_DATABASE": service.name, "PYTHONUNBUFFERED": "1"},
+            options.pytest,
+            None if is_live else output,
+        )
+        output.seek(0)
+        if not is_live:
+            with _PRINTING:
+                print(title, output.read(), sep="\n", flush=True)
     text = f"{version}, in {time.perf_counter() - started:.0f} s"
     return Line(service, status == 0, text if status == 0 else f"{text}, pytest ended with {status}", status != 0)
 
 
-def _pytest(environment: dict[str, str], arguments: list[str]) -> int:
+_PRINTING = Lock()
+_RUNNING: set[subprocess.Popen[bytes]] = set()
+
+
+def _pytest(environment: dict[str, str], arguments: list[str], output: IO[str] | None) -> int:
     """Run pytest in a process group of its own, so that nothing it started outlives it."""
-    process = subprocess.Popen([sys.executable, "-m", "pytest", *arguments], env=environment, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT if output else None,
+        start_new_session=True,
+    )
+    _RUNNING.add(process)
     try:
         return process.wait(timeout=LIMIT_SECONDS)
     except subprocess.TimeoutExpired:
-        print(f"\npytest was stopped after {LIMIT_SECONDS:.0f} s (DURABLE_TEST_LIMIT_SECONDS)", flush=True)
+        print(f"\npytest was stopped after {LIMIT_SECONDS:.0f} s (DURABLE_TEST_LIMIT_SECONDS)", file=output, flush=True)
         return 124
-    except KeyboardInterrupt:
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=30)
-        raise SystemExit(130) from None
     finally:
+        _RUNNING.discard(process)
         _end_group(process)
 
 

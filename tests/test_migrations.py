@@ -6,6 +6,7 @@ import pytest
 from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
+from django.db.migrations.loader import MigrationLoader
 
 from django_durable.models import Execution, Timer
 from tests.models import rows
@@ -52,3 +53,19 @@ def test_every_constraint_and_index_of_the_models_is_in_the_database():
             found = set(connection.introspection.get_constraints(cursor, model._meta.db_table))
         named = {one.name for one in (*model._meta.constraints, *model._meta.indexes)}
         assert named - found == set(), model
+
+
+@pytest.mark.django_db(transaction=True)
+def test_keys_are_held_as_before_and_those_that_cannot_be_are_dropped_on_the_way_back():
+    loader = MigrationLoader(connection)
+    (_, before) = loader.get_migration("django_durable", "0011_starts").dependencies[0]
+    for values in ({"key": "a"}, {"key": "b", "key_scope": "order"}, {"key": "c", "key_scope": None}):
+        rows.closed(**values)
+    rows.closed(key="c")
+    try:
+        call_command("migrate", "django_durable", before, verbosity=0)
+    finally:
+        call_command("migrate", "django_durable", verbosity=0)
+    held = Execution.objects.order_by("key").values_list("key", "key_scope").exclude(key=None)
+    assert list(held) == [("a", "flow"), ("c", "flow")]
+    assert Execution.objects.filter(key=None, key_scope=None).count() == 2

@@ -67,7 +67,7 @@ class Fleet:
             "-c",
             str(concurrency),
             "-n",
-            f"{node or name}@%h",
+            self._node(node or name),
             "--without-gossip",
             "--without-mingle",
         ]
@@ -77,9 +77,15 @@ class Fleet:
 
     def refused(self, **environment: str) -> Running:
         """Start a worker that ends before it consumes."""
-        found = self._start("refused", ["worker", "-n", "refused@%h"], {"DURABLE_TEST_APPS": "", **environment})
+        found = self._start(
+            "refused", ["worker", "-n", self._node("refused")], {"DURABLE_TEST_APPS": "", **environment}
+        )
         found.process.wait(timeout=START_SECONDS)
         return found
+
+    def _node(self, name: str) -> str:
+        """RabbitMQ lets no two workers of one name in, and other databases are tested beside this one."""
+        return f"{name}-{self._queue}@%h"
 
     def beat(self, **environment: str) -> Running:
         name = f"beat{len(self._running)}"

@@ -40,6 +40,7 @@ def test_the_entry_may_name_another_database() -> None:
 def test_the_task_ticks_on_the_configured_database(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr(tasks, "run_tick", lambda *, using: asked.append(using))
+    monkeypatch.setattr(tasks.presence, "ticked", lambda source, *, using: None)
     monkeypatch.setattr(tasks, "_ticked_at", {})
 
     tasks.tick()

@@ -164,6 +164,7 @@ def test_a_dead_child_is_noticed_once_and_its_replacement_is_watched(monkeypatch
 def test_of_ticks_that_gathered_one_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
     monkeypatch.setattr(tasks, "run_tick", lambda *, using: ran.append(using))
+    monkeypatch.setattr(tasks.presence, "ticked", lambda source, *, using: None)
     monkeypatch.setattr(tasks, "_ticked_at", {})
     monkeypatch.setattr(clock, "process_seconds", lambda: 1000.0)
     for _ in range(5):

@@ -34,6 +34,11 @@ def test_mistake_is_reported(settings: Any, given: dict[str, Any], check_id: str
         ({"QUEUES": "default"}, "give a list of names"),
         ({"DISPATCHER": "shop.nowhere.Dispatcher"}, "cannot be imported"),
         ({"PAYLOAD_CIPHER": "shop.nowhere.Cipher"}, "cannot be imported"),
+        ({"RETENTION": "30d"}, "give a timedelta"),
+        ({"AUDIT_RETENTION": 30}, "give a timedelta"),
+        ({"ARCHIVE": "nowhere"}, "not in STORAGES"),
+        ({"PAYLOAD_OFFLOAD_BYTES": 0, "PAYLOAD_STORAGE": "default"}, "whole number"),
+        ({"PAYLOAD_OFFLOAD_BYTES": 100}, "needs PAYLOAD_STORAGE"),
     ],
 )
 def test_values_of_no_use_are_named(settings, given, told):

@@ -225,3 +225,18 @@ def test_executions_that_can_go_on_or_have_ended_are_no_matter():
 def test_executions_are_not_read_unless_the_database_is_checked():
     rows.execution(workflow="gone")
     assert not [message for message in checks.run_checks() if message.id.startswith("durable.")]
+
+
+def test_endpoints_that_nobody_sends_to(settings):
+    rows.endpoint(active=False)
+    assert messages() == []
+    rows.endpoint()
+    assert only().id == "durable.W014"
+    settings.DURABLE = {"WEBHOOK_QUEUE": "default"}
+    assert messages() == []
+
+
+@pytest.mark.parametrize("networks", ["10.0.0.0/8", ["10.0.0.1/8"], ["nowhere"]])
+def test_networks_of_no_use(settings, networks):
+    settings.DURABLE = {"WEBHOOK_NETWORKS": networks}
+    assert only().id == "durable.E002"

@@ -15,7 +15,7 @@ from tests.ledger_app.ledger import VARIABLE, Ledger
 from tests.ledger_app.relaxed import commits_without_disk
 
 SCHEDULES: dict[str, int] = {}  # by scene
-POLLING = {"DISPATCHER": "django_durable.dispatch.NullDispatcher"}
+POLLING = {"DISPATCHER": "django_durable.dispatch.NullDispatcher", "PARALLEL_STEPS": 1}
 
 
 @pytest.fixture

@@ -17,12 +17,12 @@ from django.db import transaction
 
 from django_durable import client
 from django_durable.clock import DatabaseNow
-from django_durable.engine import claims, holders, worker
+from django_durable.engine import claims, deliveries, holders, worker
 from django_durable.engine.advance import advance
 from django_durable.engine.claims import Claim
 from django_durable.engine.tick import tick
 from django_durable.exceptions import ExecutionClosedError, ExecutionConflict, UsedTokenError
-from django_durable.models import Execution, Signal, Timer
+from django_durable.models import Delivery, Execution, Signal, Step, Timer
 from tests.concurrency.interleaver import Act
 from tests.ledger_app import ledger, programs
 
@@ -161,6 +161,95 @@ def timeout_x_signal() -> Scene:
     return Scene({"worker": _claim(run), "signaller": _signal(run, "yes")}, {"completed"}, [run.id], settled=settled)
 
 
+def park_x_update() -> Scene:
+    """The answer is given, and the first wait ends by it."""
+    run = programs.state.start(1)
+
+    def settled(_: Outcomes) -> Iterable[str]:
+        if (answer := client.result(run.id, timeout=0)) != {"phase": "counted", "sum": 1}:
+            yield f"ended with {answer}"
+
+    return Scene({"worker": _pass(run), "asker": _ask(run, 1)}, {"completed"}, [run.id], settled=settled)
+
+
+def update_x_update() -> Scene:
+    """Both are answered in the order in which they were accepted, with the park or after it."""
+    run = programs.state.start(3)
+    asked: dict[int, UUID] = {}
+
+    def asker(number: int) -> Act:
+        def ask() -> None:
+            asked[number] = client.send_update(run.id, "add", number, update_id=str(number))
+
+        return ask
+
+    def settled(_: Outcomes) -> Iterable[str]:
+        replies = {number: client.update_result(run.id, request, timeout=0) for number, request in asked.items()}
+        if replies not in ({1: 1, 2: 3}, {1: 3, 2: 2}):
+            yield f"they were told {replies}"
+
+    acts = {"worker": _pass(run), "asker": asker(1), "other asker": asker(2)}
+    return Scene(acts, {"completed"}, [run.id], settled=settled)
+
+
+def same_update_x_same_update() -> Scene:
+    """One update_id: one request and one reply."""
+    run = programs.state.start(1)
+    _work()
+
+    def agree(outcomes: Outcomes) -> Iterable[str]:
+        if len(set(outcomes.values())) != 1:
+            yield f"one update_id, and the requests {outcomes}"
+
+    acts = {"asker": _ask(run, 1), "other asker": _ask(run, 1)}
+    return Scene(acts, {"completed"}, [run.id], agree)
+
+
+def update_x_cancel() -> Scene:
+    """What waits is cancelled: the update is answered before, or its asker is told that it has ended."""
+    run = programs.cleanup.start(600)
+    _work()
+
+    def settled(outcomes: Outcomes) -> Iterable[str]:
+        return _is_told(run, outcomes["asker"])
+
+    acts = {"worker": _claim(run), "asker": _ask(run, 1), "canceller": lambda: client.cancel(run.id)}
+    return Scene(acts, {"cancelled"}, [run.id], settled=settled)
+
+
+def close_x_update() -> Scene:
+    """It is about to end: whoever was accepted is answered or told so."""
+    run = programs.state_at_the_end.start()
+
+    def settled(outcomes: Outcomes) -> Iterable[str]:
+        return _is_told(run, outcomes["asker"])
+
+    return Scene({"worker": _pass(run), "asker": _ask(run, 1)}, {"completed"}, [run.id], settled=settled)
+
+
+def _ask(run: Any, number: int) -> Act:
+    def ask() -> UUID:
+        request = client.send_update(run.id, "add", number, update_id=str(number))
+        ledger.current().sent(run.id, "update/add", f"update\t{number}")
+        return request
+
+    return ask
+
+
+def _is_told(run: Any, asked: object) -> Iterable[str]:
+    """What the asker hears in the end: a reply, or that it has ended."""
+    if _was_refused(asked):
+        return
+    assert isinstance(asked, UUID)
+    is_answered = Step.objects.filter(pk=asked).exists()
+    try:
+        reply = client.update_result(run.id, asked, timeout=0)
+    except ExecutionClosedError:
+        reply = None
+    if (reply is not None) != is_answered:
+        yield f"was told {reply}, and it was{'' if is_answered else ' not'} answered"
+
+
 # -- a worker finishes ---------------------------------------------------------------------------------
 
 
@@ -204,6 +293,16 @@ def atomic_step_x_terminate() -> Scene:
     return _x_terminate(programs.atomic_once.start())
 
 
+def emit_x_cancel() -> Scene:
+    run = programs.emits.start()
+    acts = {"worker": _pass(run), "canceller": lambda: client.cancel(run.id)}
+    return Scene(acts, {"completed", "cancelled"}, [run.id])
+
+
+def emit_x_terminate() -> Scene:
+    return _x_terminate(programs.emits_once.start())
+
+
 # -- parents and children ------------------------------------------------------------------------------
 
 
@@ -219,6 +318,63 @@ def park_x_child_end() -> Scene:
     run, child = _family()
     Timer.objects.filter(pk=run.id).update(due_at=DatabaseNow())
     return Scene({"worker": _pass(run), "other worker": _pass(child)}, {"completed"}, [run.id, child.pk])
+
+
+def _map_of_two(limit: int | None = None) -> tuple[Any, list[Execution]]:
+    """A parent that waits for two children, which have not begun."""
+    run = programs.parent_of_two.start(limit)
+    assert worker.advance_one(run.id, using="default")
+    return run, list(Execution.objects.filter(parent=run.id).order_by("pk"))
+
+
+def last_child_x_last_child() -> Scene:
+    """Two that end at once: one of them is the last, and wakes the parent."""
+    run, (one, other) = _map_of_two()
+
+    def agree(outcomes: Outcomes) -> Iterable[str]:
+        if not Timer.objects.filter(pk=run.id).due().exists():
+            yield "both children have ended and the parent is not due: a lost wake-up"
+        if (news := Timer.objects.filter(pk=run.id).values_list("wake_seq", flat=True).get()) != 1:
+            yield f"the parent was told {news} times"
+
+    acts = {"worker": _pass(one), "other worker": _pass(other)}
+    return Scene(acts, {"completed"}, [run.id, one.pk, other.pk], agree)
+
+
+def park_x_last_children() -> Scene:
+    """The parent is about to wait for two children that are about to end."""
+    run, (one, other) = _map_of_two()
+    Timer.objects.filter(pk=run.id).update(due_at=DatabaseNow())
+    acts = {"worker": _pass(run), "other worker": _pass(one), "third worker": _pass(other)}
+    return Scene(acts, {"completed"}, [run.id, one.pk, other.pk])
+
+
+def park_x_last_child() -> Scene:
+    run, (one, other) = _map_of_two()
+    worker.advance_one(one.pk, using="default")
+    Timer.objects.filter(pk=run.id).update(due_at=DatabaseNow())
+    return Scene({"worker": _pass(run), "other worker": _pass(other)}, {"completed"}, [run.id, one.pk, other.pk])
+
+
+def cancelled_map_x_child_end() -> Scene:
+    """The parent ends and asks its children to, as one of them ends and lets the other begin."""
+    run, (one, other) = _map_of_two(1)
+    client.cancel(run.id)
+    acts = {"worker": _pass(run), "other worker": _pass(one)}
+    return Scene(acts, {"completed", "cancelled"}, [run.id, one.pk, other.pk])
+
+
+def terminated_map_x_child_end() -> Scene:
+    run, (one, other) = _map_of_two(1)
+    acts = {"operator": lambda: client.terminate(run.id), "worker": _pass(one)}
+    return Scene(acts, {"completed", "cancelled", "terminated"}, [run.id, one.pk, other.pk])
+
+
+def turn_x_cancel() -> Scene:
+    """One ends and lets the next begin, which somebody cancels before its turn."""
+    run, (one, other) = _map_of_two(1)
+    acts = {"worker": _pass(one), "canceller": lambda: client.cancel(other.pk)}
+    return Scene(acts, {"completed", "cancelled", "failed"}, [run.id, one.pk, other.pk])
 
 
 def cancel_x_child_end() -> Scene:
@@ -247,6 +403,143 @@ def terminate_x_child_start() -> Scene:
     scene.acts["operator"] = lambda: client.terminate(run.id)
     scene.settled = settled
     return scene
+
+
+# -- an execution is continued ---------------------------------------------------------------------------
+
+
+def _last(run: Any, ids: list[UUID]) -> Execution:
+    """The end of the chain; the checker is told of all of it."""
+    chain = Execution.objects.filter(chain=run.id).exclude(pk=run.id)
+    ids.extend(chain.values_list("pk", flat=True))
+    return client.latest(run.id)
+
+
+def continue_x_signal() -> Scene:
+    """The answer goes over, or comes to the next one by itself."""
+    run = programs.relayed.start(1)
+    ids = [run.id]
+
+    def settled(_: Outcomes) -> Iterable[str]:
+        if (last := _last(run, ids)).pk == run.id or client.result(last, timeout=0) != "one":
+            yield f"{last.pk} is {last.status}"
+
+    acts = {"worker": _pass(run), "signaller": _signal(run, "one")}
+    return Scene(acts, {"continued", "completed"}, ids, settled=settled)
+
+
+def continue_x_cancel() -> Scene:
+    """Whichever of the two it reaches, the cancellation is not lost."""
+    run = programs.relayed.start(1)
+    ids = [run.id]
+
+    def settled(_: Outcomes) -> Iterable[str]:
+        if (last := _last(run, ids)).status != "cancelled":
+            yield f"was cancelled and is {last.status}"
+
+    acts = {"worker": _pass(run), "canceller": lambda: client.cancel(run.id)}
+    return Scene(acts, {"continued", "cancelled"}, ids, settled=settled)
+
+
+def continue_x_terminate() -> Scene:
+    run = programs.relayed.start(1)
+    ids = [run.id]
+
+    def settled(_: Outcomes) -> Iterable[str]:
+        if (last := _last(run, ids)).status != "terminated":
+            yield f"was terminated and is {last.status}"
+
+    acts = {"worker": _pass(run), "operator": lambda: client.terminate(run.id)}
+    return Scene(acts, {"continued", "terminated"}, ids, settled=settled)
+
+
+def continue_x_parent_end() -> Scene:
+    """The parent ends, and asks its child to, while that one goes on as another."""
+    parent = programs.parent_of_relayed.start(1)
+    assert worker.advance_one(parent.id, using="default")
+    child = Execution.objects.get(parent=parent.id)
+    client.cancel(parent.id)
+    ids = [parent.id, child.pk]
+
+    def settled(_: Outcomes) -> Iterable[str]:
+        if (last := _last(child, ids)).status != "cancelled":
+            yield f"its parent has ended and it is {last.status}"
+
+    acts = {"worker": _pass(parent), "other worker": _pass(child)}
+    return Scene(acts, {"continued", "cancelled"}, ids, settled=settled)
+
+
+def continue_x_parent_park() -> Scene:
+    """The parent is about to wait for a child that goes on as another and then ends."""
+    parent = programs.parent_of_relayed.start(1)
+    assert worker.advance_one(parent.id, using="default")
+    child = Execution.objects.get(parent=parent.id)
+    _signal(child, "one")()
+    Timer.objects.filter(pk=parent.id).update(due_at=DatabaseNow())
+    ids = [parent.id, child.pk]
+
+    def settled(_: Outcomes) -> Iterable[str]:
+        _last(child, ids)
+        if _status(parent) != "completed":
+            yield f"the parent is {_status(parent)}"
+
+    acts = {"worker": _pass(parent), "other worker": _pass(child)}
+    return Scene(acts, {"continued", "completed"}, ids, settled=settled)
+
+
+def continue_x_start() -> Scene:
+    """The key belongs to one of the two at every moment."""
+    key = f"order:{next(_numbers)}"
+    run = programs.relayed.using(key=key).start(1)
+    ids = [run.id]
+
+    def start() -> UUID:
+        with transaction.atomic():  # the caller's own
+            found = programs.relayed.using(key=key).start(1)
+        ledger.current().started(found.id, workflow=programs.relayed.name, key=key)
+        return found.id
+
+    def settled(outcomes: Outcomes) -> Iterable[str]:
+        last = _last(run, ids)
+        client.cancel(last)
+        if outcomes["caller"] not in ids or [row.pk for row in client.find(key=key)] != [last.pk]:
+            yield f"the caller was told {outcomes['caller']}, the chain is {ids}"
+        _work()
+
+    acts = {"worker": _pass(run), "caller": start}
+    return Scene(acts, {"continued", "cancelled"}, ids, settled=settled)
+
+
+def continue_x_signal_with_start() -> Scene:
+    key = f"order:{next(_numbers)}"
+    run = programs.relayed.using(key=key).start(1)
+    ids = [run.id]
+
+    def send() -> None:
+        prepared = programs.relayed.using(key=key).prepare(1)
+        client.signal_with_start(prepared, "answer", "one", signal_id="one")
+        ledger.current().sent(run.id, "answer", "one")
+
+    def settled(_: Outcomes) -> Iterable[str]:
+        if client.result(_last(run, ids), timeout=0) != "one":
+            yield "ended without the answer"
+
+    return Scene({"worker": _pass(run), "sender": send}, {"continued", "completed"}, ids, settled=settled)
+
+
+def continue_x_lease_expiry() -> Scene:
+    """Two workers want to continue it: there is one next."""
+    run = programs.relayed.start(1)
+    first = _pass(run)
+    _lease_runs_out(run)
+    ids = [run.id]
+
+    def settled(_: Outcomes) -> Iterable[str]:
+        last = _last(run, ids)
+        if last.status != "waiting" or len(ids) != 2:
+            yield f"{ids} is {last.status}"
+
+    return Scene({"worker": first, "other worker": _claim(run)}, {"continued", "waiting"}, ids, settled=settled)
 
 
 # -- a worker undoes -----------------------------------------------------------------------------------
@@ -347,6 +640,56 @@ def tick_x_tick() -> Scene:
 
     acts = {"ticker": lambda: tick(using="default"), "other ticker": lambda: tick(using="default")}
     return Scene(acts, {"completed"}, [run.id], agree)
+
+
+# -- a worker delivers ---------------------------------------------------------------------------------
+
+
+def deliver_x_deliver() -> Scene:
+    """One of the two calls the receiver."""
+    run = programs.emits_once.start()
+    worker.advance_one(run.id, using="default")
+
+    def agree(outcomes: Outcomes) -> Iterable[str]:
+        if list(outcomes.values()).count(True) != 1:
+            yield f"was taken so many times: {outcomes}"
+
+    return _delivering(run, _deliver, _deliver, agree)
+
+
+def deliver_x_lease_expiry() -> Scene:
+    """The first worker has called the receiver, and comes to tell too late."""
+    run = programs.emits_once.start()
+    worker.advance_one(run.id, using="default")
+    first = deliveries.take_next("default", using="default")
+    assert first is not None
+    Delivery.objects.filter(pk=first.pk).update(due_at=DatabaseNow())
+    return _delivering(run, lambda: deliveries.attempt(first, using="default"), _deliver)
+
+
+def deliver_x_retry() -> Scene:
+    """A person retries what has failed and is refused, or it is delivered once."""
+    run = programs.emits_once.start()
+    worker.advance_one(run.id, using="default")
+    failed = Delivery.objects.filter(event__execution_id=run.id)
+    failed.update(status="failed", due_at=None)
+    delivery = failed.get().pk
+    return _delivering(run, _deliver, lambda: client.retry_delivery(delivery))
+
+
+def _deliver() -> bool:
+    delivery = deliveries.take_next("default", using="default")
+    if delivery is not None:
+        deliveries.attempt(delivery, using="default")
+    return delivery is not None
+
+
+def _delivering(run: Any, one: Act, other: Act, agree: Callable[[Outcomes], Iterable[str]] = _nothing) -> Scene:
+    def settled(_: Outcomes) -> Iterable[str]:
+        for delivery in Delivery.objects.filter(event__execution_id=run.id).exclude(status="delivered", token=None):
+            yield f"{delivery} is left"
+
+    return Scene({"worker": one, "other worker": other}, {"completed"}, [run.id], agree, settled)
 
 
 # -- callers -------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from django.db import OperationalError, transaction
 
 from django_durable import Context, workflow
 from django_durable.clock import DatabaseNow
-from django_durable.engine import claims, heartbeat, transitions, worker
+from django_durable.engine import claims, forcing, heartbeat, transitions, worker
 from django_durable.engine.claims import Claim
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import Journal
@@ -99,7 +99,7 @@ def test_a_zombie_writes_nothing(write: Callable[[Claim, Execution], None], succ
     else:
         worker.drain("default", using="default")
     if successor == "closed it":
-        transitions.terminate(execution.id, using="default", actor="ada", reason="")
+        forcing.terminate(execution.id, using="default", actor="ada", reason="")
     before = _everything()
 
     with pytest.raises(LeaseLostError):

@@ -16,6 +16,7 @@ from django_durable.testing.faults import DatabaseCalls, watch_database
 from tests.invariants import check
 from tests.ledger_app import programs
 from tests.ledger_app.ledger import Ledger
+from tests.telling import EVERYTHING, untold
 
 
 def _cut() -> None:
@@ -51,6 +52,8 @@ STORIES: dict[str, Callable[[], Any]] = {
     "wait": lambda: programs.signal.start(),
     "token": lambda: programs.by_token.start(),
     "facts": lambda: programs.facts.start(),
+    "events": lambda: programs.emits.start(),
+    "events in a race": lambda: programs.emits_in_branches.start(),
 }
 
 
@@ -60,6 +63,28 @@ STORIES: dict[str, Callable[[], Any]] = {
 def test_every_lost_reply_is_looked_up(
     ledger: Ledger, start: Callable[[], Any], when: Literal["before", "after"]
 ) -> None:
+    assert _findings(ledger, start, when) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_is_told_is_told_once_when_its_reply_is_lost(
+    ledger: Ledger, configure: Callable[..., None], when: Literal["before", "after"]
+) -> None:
+    configure(**EVERYTHING)
+    assert _findings(ledger, lambda: programs.talks_once.start(), when, untold) == []
+
+
+def _nothing(using: str, execution_ids: Any) -> list[str]:
+    return []
+
+
+def _findings(
+    ledger: Ledger,
+    start: Callable[[], Any],
+    when: Literal["before", "after"],
+    more: Callable[..., list[str]] = _nothing,
+) -> list[str]:
     if connection.vendor == "sqlite":
         pytest.skip("SQLite has no connection that could be cut")
     findings, at = [], 0
@@ -72,10 +97,9 @@ def test_every_lost_reply_is_looked_up(
         _finish(execution)
         if len(calls.seen) < at:
             break
-        found = check("default", ledger, only=[execution.id])
+        found = check("default", ledger, only=[execution.id]) + more("default", [execution.id])
         findings += [f"{when} call {at} {calls.seen[at - 1]!r}: {text}" for text in found]
-
-    assert findings == []
+    return findings
     assert set(Execution.objects.values_list("status", flat=True)) <= {"completed"}
 
 

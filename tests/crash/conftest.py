@@ -17,7 +17,7 @@ from tests.ledger_app.relaxed import commits_without_disk
 @pytest.fixture
 def sweep(settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog, transactional_db: None) -> Iterator[Sweep]:
     """A sweep over real commits, without a broker, in a process that has one thread when it forks."""
-    settings.DURABLE = {"DISPATCHER": "django_durable.dispatch.NullDispatcher"}
+    settings.DURABLE = {"DISPATCHER": "django_durable.dispatch.NullDispatcher", "PARALLEL_STEPS": 1}
     # Every wait parks, also a back-off of milliseconds: more places to die.
     monkeypatch.setattr(advance, "SHORT_WAIT_SECONDS", 0.0)
     monkeypatch.setenv(VARIABLE, str(tmp_path / "ledger"))

@@ -25,30 +25,58 @@ def printed(*arguments):
 
 
 ONBOARD = """
-    customers.onboard version 1, testproject.shop.workflows.onboard
+    customers.onboard version 1, testproject.shop.workflows.customers.onboard
         Greet a new customer, and give a voucher a little later.
         step send_welcome_mail
         sleep duration=timedelta(seconds=10)
         step give_voucher
-        return ctx.step(give_voucher, customer_id)
+        patched voucher-by-mail
+        if ctx.patched('voucher-by-mail'):
+            step send_voucher_mail
+        return voucher
 """
 FULFIL = """
-    orders.fulfil version 1, testproject.shop.workflows.fulfil
-        Reserve, charge, wait for a person, pack, ship. Returns how the order ended.
+    orders.fulfil version 1, testproject.shop.workflows.orders.fulfil
+        Reserve, charge, have it approved, pack, ship. Returns how the order ended.
         try:
-            step reserve_stock
-            step charge
-        except (OutOfStock, CardDeclined) as error:
+            step reserve_stock compensate=release_stock
+            step charge compensate=refund
+            step mark_paid
+            helper await_approval(ctx, order_id, is_small=payment.amount < SMALL):
+                state
+                signalToken signal=orders.approved expires=patience
+                step mail_shop_keeper
+                race approval awaited={'decision': approved, 'withdrawal': withdrawn, 'time': patience}
+                if event == 'withdrawal':
+                    raise NotApproved('withdrawn by the customer')
+                if event == 'time' and is_small:
+                    return "nobody's objection"
+                if event == 'time':
+                    raise NotApproved('nobody approved it in time')
+                if not decision.accepted:
+                    raise NotApproved('rejected')
+                return str(decision.by)
+        except (OutOfStock, CardDeclined, NotApproved) as reason:
+            state
+            rollback
             step cancel_order
             return 'cancelled'
-        step mark_paid
-        waitForSignal signal:orders.approved timeout=timedelta(days=3)
-        if decision is None or not decision.accepted:
-            step refund
-            step cancel_order
-            return 'cancelled'
-        sleep duration=timedelta(seconds=2)
-        step send_shipping_mail
+        state
+        parallel packing:
+            invoice:
+                step write_invoice
+            packing_list:
+                step write_packing_list
+            parcels:
+                helper send_parcels(ctx, order_id):
+                    step plan_parcels
+                    for number, pieces in enumerate(contents, 1):
+                        workflow child:parcels.send
+                    for sent, parcel in enumerate(parcels, 1):
+                        waitForExecution execution=parcel
+                        state
+        state
+        emit emit:orders.shipped payload=Shipped(order_id)
         step mark_shipped
         return 'shipped'
 """
@@ -75,6 +103,8 @@ def test_json_is_a_list_of_shapes():
         ("step", "send_welcome_mail"),
         ("sleep", "sleep"),
         ("step", "give_voucher"),
+        ("patched", "voucher-by-mail"),
+        ("if", None),
         ("return", None),
     ]
 
@@ -82,7 +112,7 @@ def test_json_is_a_list_of_shapes():
 def test_mermaid_is_one_chart_for_each_under_a_comment():
     charts = printed("--format", "mermaid")
     assert charts.splitlines()[:2] == [
-        "%% customers.onboard version 1, testproject.shop.workflows.onboard",
+        "%% customers.onboard version 1, testproject.shop.workflows.customers.onboard",
         "flowchart TD",
     ]
     assert charts.endswith(shop.fulfil.describe().mermaid())

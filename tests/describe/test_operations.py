@@ -39,10 +39,31 @@ def test_one_line_calls_have_kinds_of_their_own():
         """
         patched faster
         if ctx.patched('faster'):
-            emit event=orders.paid payload={'by': 1}
+            emit emit:orders.paid payload={'by': 1}
         signalToken signal=orders.approved expires=60
         rollback
         continueAsNew
+        """
+    )
+
+
+def test_changes_of_the_state_are_told_and_reading_it_is_not():
+    def flow(ctx, total):
+        ctx.state.set(phase="began", total=total)
+        if ctx.state.get("phase") == "began" and ctx.state["total"]:
+            ctx.wait_until(lambda state: state["total"] > 7, timeout=60)
+        for name in ctx.state:
+            ctx.step(charge, ctx.state[name], dict(ctx.state), compensate=ctx.state.items)
+        ctx.state.replace({"phase": "done"})
+
+    assert outline(flow) == text(
+        """
+        state
+        if ctx.state.get('phase') == 'began' and ctx.state['total']:
+            waitUntil until condition=lambda state: state['total'] > 7 timeout=60
+        for name in ctx.state:
+            step charge compensate=ctx.state.items
+        state values={'phase': 'done'}
         """
     )
 
@@ -109,6 +130,35 @@ def test_a_race_a_map_and_a_loop_have_their_functions_as_branches():
     )
 
 
+def test_waits_on_several_things_and_a_loop_with_its_condition():
+    def flow(ctx, child):
+        ctx.wait_any({"paid": "orders.paid", "mailed": lambda ctx: ctx.step(charge), "child": child}, timeout=60)
+        ctx.wait_all({"a": "a", "b": "b"}, id="both")
+        ctx.loop("polling", lambda state: state != "done", lambda ctx, state: ctx.step(refund), initial="new")
+        if ctx.should_continue_as_new:
+            ctx.continue_as_new(child)
+
+    assert outline(flow) == text(
+        """
+        race wait_any timeout=60:
+            paid:
+                pass
+            mailed:
+                step charge
+            child:
+                pass
+        parallel both awaited={'a': 'a', 'b': 'b'}
+        loop polling initial='new':
+            lambda state: state != 'done':
+                pass
+            lambda ctx, state: ctx.step(refund):
+                step refund
+        if ctx.should_continue_as_new:
+            continueAsNew
+        """
+    )
+
+
 def test_branches_that_are_computed_are_told_as_text():
     def flow(ctx, branches):
         ctx.parallel(branches)
@@ -127,7 +177,7 @@ def test_a_literal_of_plain_values_is_no_set_of_branches():
 def test_every_kind_of_the_context_that_exists_is_in_the_table():
     from django_durable.describe.operations import OPERATIONS, QUIET
 
-    methods = {name for name in vars(Context) if not name.startswith("_")}
+    methods = {name for name in dir(Context) if not name.startswith("_")}
     assert methods <= OPERATIONS.keys() | QUIET
 
 

@@ -76,6 +76,26 @@ def test_no_match_and_no_default_is_a_clear_failure(durable):
         durable.run(flow.start())
 
 
+def test_that_no_case_matched_is_recorded_too(durable, do, done):
+    @workflow("flow")
+    def flow(ctx):
+        try:
+            ctx.switch("pay", "cheque", {"card": no_op})
+        except InvalidOptionError as error:
+            do(ctx, "complain")
+            ctx.sleep(HOUR)
+            return [str(error), ctx.switch("pay", "card", {"card": lambda ctx: "paid"})]
+
+    execution = flow.start()
+    run_for(durable, 1)
+
+    assert client.result(execution) == [
+        "switch 'pay': no case matches 'cheque'; there are 'card'. Add one, or default=.",
+        "paid",
+    ]
+    assert done == ["complain"]
+
+
 def test_a_branch_that_waits_is_entered_again_and_nothing_is_matched_anew(durable, do):
     asked = []
 
@@ -557,6 +577,70 @@ def test_what_comes_later_in_the_code_is_undone_first_whatever_the_clocks_say(du
     assert done == ["first", "second", "undo second", "undo first"]
 
 
+# -- all branches are compared before one of them goes on ---------------------------------------------
+
+
+@pytest.mark.parametrize("part", ["parallel", "race"])
+@pytest.mark.parametrize("way_on", ["step", "sleep", "signal", "now", "cancel"])
+def test_a_later_branch_that_does_not_fit_keeps_an_earlier_one_from_going_on(durable, do, done, part, way_on):
+    names = ["r"]
+
+    def code(ctx):
+        def left(ctx):
+            if way_on in ("step", "now", "cancel"):
+                ctx.wait_for_signal("go")
+            if way_on == "now":
+                ctx.now()
+            elif way_on == "signal":
+                ctx.wait_for_signal("go")
+            elif way_on == "sleep":
+                ctx.sleep(HOUR)
+            do(ctx, "l")
+
+        def right(ctx):
+            do(ctx, names[0])
+            ctx.sleep(5 * HOUR)
+
+        getattr(ctx, part)("both", {"left": left, "right": right})
+
+    deployed = Deployed("flow", code)
+    execution = deployed.workflow.start()
+    durable.run_until_idle()
+    before = list(Step.objects.order_by("position").values())
+
+    names[0] = "changed"
+    if way_on == "cancel":
+        client.cancel(execution)
+    else:
+        client.signal(execution, "go")
+    run_for(durable, 1)
+
+    assert client.get(execution).stuck_reason == StuckReason.NONDETERMINISM
+    assert "step 'both/right/changed'" in client.inspect(execution).error
+    assert done == ["r"]
+    assert list(Step.objects.order_by("position").values()) == before
+
+    names[0] = "r"
+    run_for(durable, 6)
+    assert client.get(execution).is_closed
+    assert done == (["r"] if way_on == "cancel" else ["r", "l"])
+
+
+def test_what_has_no_branches_is_replayed_once_in_a_pass(durable, do):
+    replayed = []
+
+    @workflow("flow")
+    def flow(ctx):
+        replayed.append(1)
+        do(ctx, "a")
+        ctx.sleep(HOUR)
+        do(ctx, "b")
+
+    flow.start()
+    run_for(durable, 2)
+    assert len(replayed) == 2
+
+
 # -- race ----------------------------------------------------------------------------------------------
 
 
@@ -625,6 +709,67 @@ def test_the_error_of_the_first_to_end_is_raised(durable):
         client.result(run)
 
 
+def test_what_several_losers_did_is_undone_in_the_reverse_order_of_completion(durable, done, do):
+    def loser(name):
+        def branch(ctx):
+            do(ctx, f"{name} early", undo=True)
+            ctx.sleep(HOUR)
+            do(ctx, f"{name} late", undo=True)
+            ctx.wait_for_signal("never")
+
+        return branch
+
+    @workflow("flow")
+    def flow(ctx):
+        return ctx.race({"a": loser("a"), "b": loser("b"), "winner": lambda ctx: ctx.sleep(2 * HOUR)})[0]
+
+    run = flow.start()
+    run_for(durable, 2)
+    assert client.result(run) == "winner"
+    assert done[4:] == ["undo b late", "undo a late", "undo b early", "undo a early"]
+
+
+def test_a_cancellation_beside_the_winner_comes_after_the_race(durable, done, do):
+    @workflow("flow")
+    def flow(ctx):
+        def winner(ctx):
+            ctx.step("cancel", client.cancel, ctx.execution_id, compensate=lambda _: done.append("undone"))
+
+        ctx.race({"winner": winner, "loser": lambda ctx: ctx.wait_for_signal("never")})
+        do(ctx, "after")
+
+    execution = flow.start()
+    durable.run_until_idle()
+
+    assert client.get(execution).status == "cancelled"
+    assert done == ["undone"]
+    statuses = dict(Step.objects.values_list("name", "status"))
+    assert (statuses["race:won"], statuses["race/winner/cancel"], statuses["after"]) == (
+        "completed",
+        "completed",
+        "cancelled",
+    )
+
+
+def test_a_cancellation_before_the_winner_is_undone_is_not_forgotten_at_a_replay(durable, done, do):
+    @step(retry=Retry(max_attempts=2, initial_seconds=60, jitter=0))
+    def undo(_):
+        done.append("undo")
+        if done.count("undo") == 1:
+            raise OSError("not yet")
+
+    @workflow("flow")
+    def flow(ctx):
+        ctx.race({"winner": lambda ctx: ctx.step("cancel", client.cancel, ctx.execution_id, compensate=undo)})
+        do(ctx, "after")
+
+    execution = flow.start()
+    run_for(durable, 1)
+
+    assert client.get(execution).status == "cancelled"
+    assert done == ["undo", "undo"]
+
+
 def test_a_cancellation_of_the_execution_ends_a_race(durable):
     @workflow("flow")
     def flow(ctx):
@@ -635,6 +780,55 @@ def test_a_cancellation_of_the_execution_ends_a_race(durable):
     client.cancel(run)
     with pytest.raises(ExecutionCancelledError):
         durable.run(run)
+
+
+def test_a_cancellation_is_told_to_every_branch_of_a_race(durable, do, done):
+    def waiting(name):
+        def branch(ctx):
+            do(ctx, name, undo=True)
+            try:
+                ctx.wait_for_signal(name)
+            except Cancelled:
+                do(ctx, f"clean {name}")
+                raise
+
+        return branch
+
+    @workflow("flow")
+    def flow(ctx):
+        ctx.race({"a": waiting("a"), "b": waiting("b")})
+
+    run = flow.start()
+    durable.run_until_idle()
+    client.cancel(run)
+    with pytest.raises(ExecutionCancelledError):
+        durable.run(run)
+    assert sorted(done) == ["a", "b", "clean a", "clean b", "undo a", "undo b"]
+    assert not Step.objects.filter(execution=run.id, status="waiting").exists()
+
+
+def test_a_cancelled_race_that_a_replay_meets_again_is_still_undone(durable, done):
+    tries = []
+
+    @step(retry=Retry(max_attempts=2, initial_seconds=60, jitter=0))
+    def undo(result):
+        tries.append(result)
+        if len(tries) == 1:
+            raise OSError("not yet")
+
+    def branch(ctx):
+        ctx.step("car", lambda: "car", compensate=undo)
+        ctx.wait_for_signal("never")
+
+    @workflow("flow")
+    def flow(ctx):
+        ctx.race({"a": branch, "b": lambda ctx: ctx.wait_for_signal("b")})
+
+    run = flow.start()
+    durable.run_until_idle()
+    client.cancel(run)
+    run_for(durable, 2)
+    assert (client.get(run).status, tries) == ("cancelled", ["car", "car"])
 
 
 # -- map -----------------------------------------------------------------------------------------------
@@ -783,6 +977,22 @@ def test_a_branch_without_an_end_that_the_history_has_is_set_aside(durable):
     deployed.code = lambda ctx: ctx.gather(lambda ctx: ctx.step("a", no_op))
     run_for(durable, 1)
     assert Execution.objects.get(pk=run.id).stuck_reason == StuckReason.NONDETERMINISM
+
+
+def test_a_cancellation_that_comes_while_a_race_is_won_leaves_no_wait_open(durable):
+    @workflow("flow")
+    def flow(ctx):
+        return ctx.race(
+            {
+                "a": lambda ctx: (ctx.sleep(HOUR), ctx.step("a", lambda: client.cancel(run)))[0],
+                "b": lambda ctx: ctx.wait_for_signal("never"),
+            }
+        )
+
+    run = flow.start()
+    run_for(durable, 1)
+    assert Execution.objects.get(pk=run.id).status == "completed"  # it asked for nothing more
+    assert not Step.objects.filter(execution_id=run.id).unsettled().exists()
 
 
 # -- what it costs -------------------------------------------------------------------------------------

@@ -1,14 +1,25 @@
 """Children: begun with their parent's record of it, awaited without polling, taken along when the parent ends."""
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
-from django_durable import ChildFailed, ChildNotEndedError, client, workflow
+from django_durable import ChildFailed, ChildNotEndedError, client, clock, workflow
 from django_durable.clock import DatabaseNow
-from django_durable.engine import children, worker
-from django_durable.exceptions import ExecutionCancelledError, ExecutionFailedError
-from django_durable.models import Execution, Step, Timer
+from django_durable.engine import children, transitions, worker
+from django_durable.engine.claims import Claim
+from django_durable.engine.outcomes import Park
+from django_durable.exceptions import (
+    CodecError,
+    ExecutionCancelledError,
+    ExecutionConflict,
+    ExecutionFailedError,
+    InvalidOptionError,
+)
+from django_durable.models import Execution, Status, Step, Timer
 from tests.authoring import Deployed, Killed, no_op
 
 HOUR = timedelta(hours=1)
@@ -170,6 +181,24 @@ def test_a_parent_that_is_to_wait_ends_after_its_children(durable, child, parent
     assert durable.run(run) == "early"
 
 
+@pytest.mark.parametrize("is_deadline", [False, True])
+def test_a_parent_that_is_to_wait_asks_its_children_when_it_is_cancelled(durable, child, parent, is_deadline):
+    def code(ctx):
+        ctx.start_child(child.workflow.using(on_parent_close="wait"))
+        ctx.sleep(2 * HOUR)
+
+    parent.code = code
+    run = parent.workflow.using(timeout=HOUR).start()
+    durable.run_until_idle()
+    if is_deadline:
+        durable.advance(HOUR)
+    else:
+        client.cancel(run)
+        durable.run_until_idle()
+    assert only_child().status == "cancelled"
+    assert status_of(run) == ("timed_out" if is_deadline else "cancelled")
+
+
 def test_a_cancellation_reaches_the_grandchildren(durable, child, parent):
     middle = Deployed("middle", lambda ctx: ctx.call(child.workflow))
     parent.code = lambda ctx: ctx.call(middle.workflow)
@@ -274,3 +303,126 @@ def test_bad_input_is_refused_and_nothing_is_written(durable, child, parent, cod
 def test_an_unknown_policy_is_refused_at_the_call(child):
     with pytest.raises(ValueError, match="on_parent_close='stay': give 'cancel', 'abandon' or 'wait'"):
         child.workflow.using(on_parent_close="stay")
+
+
+# -- what it costs -------------------------------------------------------------------------------------
+
+
+def test_ends_that_nobody_awaits_wake_nobody(durable, child, parent):
+    """Of children awaited one after the other, only the end of that one makes a pass."""
+    passes = []
+
+    def code(ctx):
+        passes.append(1)
+        begun = [ctx.start_child(child.workflow, number) for number in range(10)]
+        return [ctx.wait_for_execution(each) for each in begun]
+
+    parent.code = code
+    run = parent.workflow.start()
+    durable.run_until_idle()
+    for each in reversed(Execution.objects.filter(parent=run.pk).order_by("pk")):
+        durable.signal(each, "go", 1)
+    assert durable.run(run) == [1] * 10
+    assert len(passes) == 2
+
+
+def test_a_parent_that_sleeps_is_not_woken(durable, child, parent):
+    passes = []
+
+    def code(ctx):
+        passes.append(1)
+        begun = ctx.start_child(child.workflow)
+        ctx.sleep(HOUR)
+        return ctx.wait_for_execution(begun)
+
+    parent.code = code
+    run = parent.workflow.start()
+    durable.run_until_idle()
+    durable.signal(only_child(), "go", 7)
+    assert len(passes) == 1
+    durable.advance(HOUR)
+    assert durable.run(run) == 7
+    assert len(passes) == 2
+
+
+@pytest.mark.parametrize("number", [2, 20])
+def test_a_pass_reads_the_children_that_it_awaits_at_once(durable, child, parent, number):
+    parent.code = lambda ctx: ctx.gather(*[lambda ctx: ctx.call(child.workflow)] * number)
+    run = parent.workflow.start()
+    durable.run_until_idle()
+    with CaptureQueriesContext(connection) as first:
+        client.signal(run, "news")
+        durable.run_until_idle()
+    reads = [query["sql"] for query in first if query["sql"].startswith("SELECT") and "result" in query["sql"]]
+    assert len([sql for sql in reads if "FROM django_durable_execution" in sql.replace('"', "").replace("`", "")]) == 1
+
+
+def test_a_start_does_not_ask_for_the_depth_again(durable, child, parent):
+    parent.code = lambda ctx: [ctx.start_child(child.workflow, number) for number in range(5)] and None
+    parent.workflow.start()
+    with CaptureQueriesContext(connection) as queries:
+        durable.run_until_idle()
+    plain = [query["sql"].replace('"', "").replace("`", "") for query in queries]
+    assert not [sql for sql in plain if sql.startswith("SELECT django_durable_execution.depth AS depth FROM")]
+
+
+@pytest.mark.parametrize(
+    ("start", "error"),
+    [
+        (lambda ctx, child: ctx.start_child(child, 1, nobody=2), TypeError),
+        (lambda ctx, child: ctx.start_child(child, object()), CodecError),
+        (lambda ctx, child: ctx.start_child(child.using(queue="nowhere"), 1), InvalidOptionError),
+        (lambda ctx, child: ctx.start_child(child.using(key="taken"), 1), ExecutionConflict),
+        (lambda ctx, child: ctx.map(child, [object()]), InvalidOptionError),
+    ],
+)
+def test_a_workflow_may_go_on_after_a_start_that_was_refused(durable, parent, start, error):
+    """In every replay, also when there would be no reason to refuse it any more."""
+    told = []
+
+    @workflow("strict")
+    def strict(ctx, number):
+        pass
+
+    def code(ctx):
+        with pytest.raises(error) as refused:
+            start(ctx, strict)
+        told.append(str(refused.value))
+        ctx.step("instead", no_op)
+        ctx.sleep(HOUR)
+        return "went on"
+
+    parent.code = code
+    taken = strict.using(key="taken").start(1)
+    run = parent.workflow.start()
+    durable.run_until_idle()
+    Execution.objects.filter(pk=taken.id).delete()
+    durable.advance(HOUR)
+    assert client.result(run, timeout=0) == "went on"
+    assert len(told) == 2
+    assert told[0] == told[1]
+    assert not Execution.objects.filter(workflow="strict").exists()
+
+
+def test_items_may_come_from_calls_of_their_own(durable, child, parent):
+    child.code = lambda ctx, number: number
+    parent.code = lambda ctx: list(ctx.map(child.workflow, (ctx.step("item", int, text) for text in "12")))
+    assert durable.run(parent.workflow.start()) == [1, 2]
+
+
+def test_a_worker_that_has_lost_its_lease_stops_no_children(durable):
+    @workflow("child.slow")
+    def slow(ctx):
+        ctx.sleep(60)
+
+    @workflow("parent.waiting")
+    def waiting(ctx):
+        ctx.start_child(slow.using(on_parent_close="wait"))
+        ctx.sleep(60)
+
+    parent = client.get(waiting.start())
+    durable.run_until_idle()
+    lost = Claim(parent.id, "default", uuid4(), "default", 0, 1, 0, None, clock.now())
+    park = Park(opens=(), until=None, status=Status.WAITING, waiting_for="", wake_seq=0, cancels_children=True)
+    assert not transitions.park(lost, parent, park)
+    assert Execution.objects.get(workflow="child.slow").cancel_requested_at is None

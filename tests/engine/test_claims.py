@@ -8,7 +8,7 @@ from django.db import connection
 
 from django_durable import clock, workflow
 from django_durable.definitions import registry
-from django_durable.engine import claims, holders, transitions
+from django_durable.engine import claims, forcing, holders
 from django_durable.models import Execution, Timer
 
 USING = "default"
@@ -193,6 +193,6 @@ def test_one_that_keeps_killing_its_workers_waits_longer_each_time(durable, exec
 
 
 def test_a_claim_of_what_has_ended_is_nothing(durable, execution):
-    transitions.terminate(execution.id, using=USING, actor="", reason="")
+    forcing.terminate(execution.id, using=USING, actor="", reason="")
     assert claims.take(execution.id, using=USING) is None
     assert Execution.objects.get().status == "terminated"

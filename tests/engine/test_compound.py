@@ -29,6 +29,8 @@ def execution(**values):
         "created_at": DatabaseNow(),
         "deadline_at": DatabaseNow() + timedelta(seconds=1.25),
     }
+    if values.get("key") is not None:
+        given["key_scope"] = values.get("workflow", "flow")
     return Execution(**given | values)
 
 

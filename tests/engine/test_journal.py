@@ -1,15 +1,17 @@
 """The fenced writer: nothing is recorded without the lease, and news is noticed at every write."""
 
 import uuid
+from functools import partial
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from django_durable import client, workflow
 from django_durable.engine import claims, history
 from django_durable.engine.history import Checkpoint
-from django_durable.engine.journal import Journal, fence
+from django_durable.engine.journal import Journal, consume, fence
 from django_durable.exceptions import LeaseLostError
 from django_durable.models import Signal, Step, StepStatus, Timer
 
@@ -136,6 +138,26 @@ def test_news_does_not_undo_an_atomic_steps_work(journal):
         journal.record_in_transaction(checkpoint(journal), is_new=True)
     assert Group.objects.exists()
     assert Step.objects.exists()
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_an_atomic_step_locks_the_timer_before_it_touches_what_others_lock_behind_it(journal, is_new):
+    """A holder of its lost lease would meet it there from the other side: a deadlock for the database to break."""
+    claim = journal.claim
+    made = checkpoint(journal)
+    if not is_new:
+        journal.append(checkpoint(journal, id=made.id, status=StepStatus.RETRYING, finished_at=None))
+    client.signal(claim.execution_id, "go")
+    journal.renew()
+    (request,) = journal.inbox
+    answer = partial(consume, claim, request.id, "b")
+    journal.defer(checkpoint(journal, position=1, name="b", beside=answer))
+    with CaptureQueriesContext(connection) as captured, transaction.atomic():
+        journal.record_in_transaction(made, is_new=is_new)
+    ours = [query["sql"] for query in captured if "django_durable" in query["sql"]]
+    assert Timer._meta.db_table in ours[0]
+    assert len(ours) == (3 if is_new else 4)
+    assert Step.objects.filter(status=StepStatus.COMPLETED).count() == 2
 
 
 def test_the_fence_holds_for_one_lease_without_news(journal):

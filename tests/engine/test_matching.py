@@ -32,8 +32,9 @@ def matcher(claim):
             Checkpoint(position=0, name="a", kind="step", started_at=now, finished_at=now),
             Checkpoint(position=1, name="a#2", kind="step", status=StepStatus.RETRYING, started_at=now),
         ]
-        journal = Journal(claim, inbox=[], cancel_requested_at=cancel_requested_at, length=2)
-        return Matcher(Shared(journal, recorded, deadline_at=deadline_at, short_wait_seconds=0))
+        orders = {"cancel_requested_at": cancel_requested_at, "deadline_at": deadline_at}
+        journal = Journal(claim, inbox=[], length=2, **orders)
+        return Matcher(Shared(journal, recorded, short_wait_seconds=0))
 
     return make
 

@@ -1,6 +1,5 @@
 """Stored payloads: the limit, and the project's cipher around everything that quotes user data."""
 
-import codecs
 from datetime import timedelta
 
 import pytest
@@ -9,22 +8,12 @@ from django_durable import client, workflow
 from django_durable.engine import payloads
 from django_durable.exceptions import CodecError, ExecutionConflict, ExecutionFailedError, PayloadTooLargeError
 from django_durable.models import Execution, Signal, Step
-
-
-class Rot13:
-    """Not secret, but not plain either."""
-
-    def seal(self, text):
-        return "sealed:" + codecs.encode(text, "rot13")
-
-    def open(self, text):
-        assert text.startswith("sealed:")
-        return codecs.decode(text.removeprefix("sealed:"), "rot13")
+from tests.ciphers import ROT13
 
 
 @pytest.fixture
 def sealed(durable, settings):
-    settings.DURABLE = {**settings.DURABLE, "PAYLOAD_CIPHER": f"{__name__}.Rot13"}
+    settings.DURABLE = {**settings.DURABLE, "PAYLOAD_CIPHER": ROT13}
 
 
 def stored():

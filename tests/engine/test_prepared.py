@@ -81,6 +81,18 @@ def test_plans_are_made_anew_after_a_while(durable, monkeypatch):
 
 
 @directly
+def test_plans_are_made_anew_also_when_there_were_none_before(durable, monkeypatch):
+    """As after a rollback, which has the driver forget all: the second DEALLOCATE went unnoticed by it."""
+    run = Deployed("flow", no_op).workflow.start()
+    start = clock.process_seconds()
+    for number, times in enumerate([1, 1, 3, 3, 3]):
+        later = start + number * (prepared.PLANS_LIVE_SECONDS + 1)
+        monkeypatch.setattr(clock, "process_seconds", lambda later=later: later)
+        ask(run.id, times)
+    assert names()
+
+
+@directly
 def test_a_plan_of_an_empty_table_does_not_outlive_its_time(durable, monkeypatch):
     """The planner reads an empty table from end to end, and a kept plan goes on doing so when the table is full."""
     run = Deployed("flow", no_op).workflow.start()

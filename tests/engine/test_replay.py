@@ -27,7 +27,7 @@ def run(durable):
             for number, name in enumerate(recorded)
         ]
         journal = Journal(claim, inbox=[], cancel_requested_at=None)
-        replay = Replay(journal, history, deadline_at=None, short_wait_seconds=0)
+        replay = Replay(journal, history, short_wait_seconds=0)
         return replay.run(deployed.workflow, [], {})
 
     run.claim = claim

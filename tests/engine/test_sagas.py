@@ -326,6 +326,20 @@ def test_the_end_is_decided_once_whatever_the_code_does_at_the_next_replay(durab
         client.result(run)
 
 
+def test_one_that_was_stuck_is_undone_when_mended_code_fails(durable, done, book):
+    deployed = Deployed("trip", lambda ctx: book(ctx, "car") and ctx.sleep(60))
+    run = deployed.workflow.start()
+    durable.run_until_idle()
+    deployed.code = lambda ctx: book(ctx, "other")
+    durable.advance(timedelta(minutes=2))
+    assert Execution.objects.get(pk=run.id).status == "stuck"
+    deployed.code = lambda ctx: (book(ctx, "car") and ctx.sleep(60)) or 1 / 0
+    durable.advance(timedelta(minutes=2))
+    with pytest.raises(ExecutionFailedError, match="division"):
+        durable.run(run)
+    assert done == ["car", "cancel car"]
+
+
 def expire(run):
     from django_durable.clock import DatabaseNow
     from django_durable.models import Timer

@@ -84,7 +84,7 @@ def test_the_number_of_statements_does_not_grow_with_the_history(durable, django
     for steps in (1, 20):
         execution = deployed.workflow.start(steps)
         durable.run_until_idle()
-        with django_assert_num_queries(4):
+        with django_assert_num_queries(5):
             durable.inspect(execution)
 
 

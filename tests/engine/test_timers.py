@@ -97,3 +97,32 @@ def test_a_sleeper_costs_one_row_and_no_pass(durable):
     assert durable.run_until_idle() == 0
     assert Timer.objects.leased().count() == 0
     assert Execution.objects.open().count() == 5
+
+
+def test_waits_may_have_names_of_their_own(durable):
+    @workflow("flow")
+    def flow(ctx):
+        ctx.sleep(0, id="first")
+        ctx.sleep_until(clock.now(), id="second")
+        return ctx.wait_for_signal("paid", id="third")
+
+    execution = flow.start()
+    durable.run_until_idle()
+    client.signal(execution, "paid", 3)
+    durable.run_until_idle()
+    assert client.result(execution) == 3
+    assert [step.name for step in execution.steps.order_by("position")] == ["first", "second", "third"]
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "__rollback"])
+def test_a_name_that_cannot_be_stored_is_refused(durable, name):
+    @workflow("flow")
+    def flow(ctx):
+        ctx.sleep(60, id=name)
+
+    execution = flow.start()
+    durable.run_until_idle()
+    assert (execution.steps.count(), client.get(execution).error_type) == (
+        0,
+        "django_durable.exceptions.InvalidOptionError",
+    )

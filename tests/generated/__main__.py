@@ -25,8 +25,7 @@ def main() -> int:
     setup_test_environment()
     began, findings = time.monotonic(), 0
     print(f"generated: {chosen.programs} programs from seed {chosen.seed}", flush=True)
-    settings = {"DISPATCHER": "django_durable.dispatch.NullDispatcher"}
-    with override_settings(DURABLE=settings), commits_without_disk():
+    with override_settings(DURABLE=driver.SETTINGS), commits_without_disk():
         databases = setup_databases(verbosity=0, interactive=False)
         for seeds in driver.batches(range(chosen.seed, chosen.seed + chosen.programs)):
             for finding in driver.play(seeds):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from typing import Any
@@ -17,6 +18,7 @@ Node = dict[str, Any]
 Block = list[Node]
 SIGNALS = ("go", "stop")
 DEEPEST = 3
+MOST_GENERATIONS = 2  # that go on as new
 
 
 def draw(seed: int) -> Block:
@@ -28,7 +30,9 @@ class _Drawer:
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
         self.numbers = count()
-        self.left = chance.choice((3, 5, 8, 12))  # nodes
+        self.left = chance.choice((2, 4, 6, 10))  # nodes
+        self.is_beside_others = False  # where one cannot go on as new
+        self.generations = MOST_GENERATIONS
 
     def program(self) -> Block:
         block = self.block(0, at_most=6)
@@ -41,10 +45,17 @@ class _Drawer:
 
     def branch(self, depth: int) -> Block:
         """Begins with a durable call, so that the history tells whether it was entered."""
-        first = self.chance.choice((self.step, partial(self.made, "note")))()
-        if self.chance.random() < 0.4:  # so that the others often find one waiting
-            return [first, self.chance.choice((self.sleep, self.wait))(), *self.block(depth, at_most=2)]
-        return [first, *self.block(depth, at_most=2)]
+        with self.beside(True):
+            first = self.chance.choice((self.step, partial(self.made, "note")))()
+            if self.chance.random() < 0.4:  # so that the others often find one waiting
+                return [first, self.chance.choice((self.sleep, self.wait))(), *self.block(depth, at_most=2)]
+            return [first, *self.block(depth, at_most=2)]
+
+    @contextmanager
+    def beside(self, is_beside: bool) -> Iterator[None]:
+        before, self.is_beside_others = self.is_beside_others, is_beside
+        yield
+        self.is_beside_others = before
 
     def node(self, depth: int) -> Node:
         simple = [
@@ -52,11 +63,15 @@ class _Drawer:
             (self.refuse, 2),
             (self.sleep, 3),
             (self.wait, 4),
-            (self.fact, 3),
+            (self.fact, 4),
             (self.rollback, 1),
         ]
-        simple += [(self.fail, 1), (self.once, 1)]
+        simple += [(self.fail, 1), (self.once, 1), (self.token, 2), (self.change, 2), (self.until, 2), (self.long, 2)]
+        if not self.is_beside_others and self.generations:
+            simple += [(self.go_on, 2)]
         nested = [(self.attempt, 4), (self.switch, 2), (self.parallel, 5), (self.gather, 2), (self.map, 3)]
+        nested += [(self.race, 4), (self.wait_any, 2), (self.wait_all, 2), (self.loop, 2), (self.patched, 2)]
+        nested += [(self.child, 4), (self.fan, 2)]
         makers = simple if depth >= DEEPEST else simple + nested
         self.left -= 1
         make = self.chance.choices([maker for maker, _ in makers], [weight for _, weight in makers])[0]
@@ -85,16 +100,36 @@ class _Drawer:
         return self.made("sleep", seconds=self.chance.choice((0, 1, 3, 8)))
 
     def wait(self) -> Node:
-        return self.made("wait", name=self.chance.choice(SIGNALS), timeout=self.chance.choice((None, 0, 2, 5)))
+        return self.made("wait", name=self.chance.choice(SIGNALS), timeout=self.timeout())
+
+    def timeout(self) -> int | None:
+        return self.chance.choice((None, 0, 2, 5))
 
     def fact(self) -> Node:
-        return self.made(self.chance.choice(("note", "now", "random", "uuid")))
+        return self.made(self.chance.choice(("note", "now", "emit", "random", "uuid")))
 
     def rollback(self) -> Node:
         return self.made("rollback")
 
     def fail(self) -> Node:
         return self.made("raise")
+
+    def token(self) -> Node:
+        return self.made("token", name=self.chance.choice(SIGNALS), expires=self.chance.choice((1, 1000)))
+
+    def change(self) -> Node:
+        return self.made("change", value=self.chance.choice((0, 1, 2)), replaces=self.chance.random() < 0.3)
+
+    def until(self) -> Node:
+        return self.made("until", least=self.chance.choice((1, 2, 9)), timeout=self.timeout())
+
+    def long(self) -> Node:
+        return self.made("long")
+
+    def go_on(self) -> Node:
+        """As a new execution, with a program of its own; what comes after it in this one is never reached."""
+        self.generations -= 1
+        return self.made("continue", body=self.block(1, at_most=3))
 
     # -- with parts ------------------------------------------------------------------------------------
 
@@ -108,8 +143,10 @@ class _Drawer:
         return self.made("switch", value=self.chance.choice("xyz"), cases=cases, default=default)
 
     def parallel(self, depth: int) -> Node:
-        branches = {name: self.branch(depth) for name in "lmr"[: self.chance.randint(2, 3)]}
-        return self.made("parallel", settle=self.chance.random() < 0.3, branches=branches)
+        return self.made("parallel", settle=self.chance.random() < 0.3, branches=self.branches(depth))
+
+    def branches(self, depth: int) -> dict[str, Block]:
+        return {name: self.branch(depth) for name in "lmr"[: self.chance.randint(2, 3)]}
 
     def gather(self, depth: int) -> Node:
         return self.made("gather", branches=[self.branch(depth), self.branch(depth)])
@@ -117,6 +154,60 @@ class _Drawer:
     def map(self, depth: int) -> Node:
         limit = self.chance.choice((None, 1, 2))
         return self.made("map", items=self.chance.randint(0, 3), concurrency=limit, body=self.branch(depth))
+
+    def race(self, depth: int) -> Node:
+        return self.made("race", branches=self.branches(depth))
+
+    def wait_any(self, depth: int) -> Node:
+        return self.made("wait_any", awaited=self.awaited(depth), timeout=self.timeout(), child=self.kid(depth))
+
+    def wait_all(self, depth: int) -> Node:
+        return self.made("wait_all", awaited=self.awaited(depth), timeout=self.timeout(), child=self.kid(depth))
+
+    def awaited(self, depth: int) -> dict[str, Block]:
+        """Blocks of one wait, or branches."""
+        made = {"s": [{**self.wait(), "timeout": None}], "t": [self.sleep()], "b": self.branch(depth)}
+        names = sorted(self.chance.sample("stb", self.chance.randint(1, 3)), key=lambda _: self.chance.random())
+        return {name: made[name] for name in names}
+
+    def kid(self, depth: int) -> Node | None:
+        """A child that is waited for beside the others."""
+        return self.child(depth) if self.chance.random() < 0.4 else None
+
+    def loop(self, depth: int) -> Node:
+        rounds, most = self.chance.choice(((0, 3), (1, 3), (2, 3), (2, 1)))
+        return self.made("loop", rounds=rounds, most=most, body=self.block(depth, at_most=2))
+
+    def patched(self, depth: int) -> Node:
+        return self.made("patched", new=self.block(depth, at_most=2), old=self.block(depth, at_most=2))
+
+    def child(self, depth: int) -> Node:
+        with self.beside(False):
+            body = self.block(depth)
+        return self.made(
+            "child",
+            id=self.chance.choice("kc"),
+            workflow=self.chance.choices(("program", "leaving", "tolerant"), (8, 1, 2))[0],
+            policy=self.chance.choice(("cancel", "abandon", "wait")),
+            deadline=self.chance.choices((None, 2, 6), (6, 1, 1))[0],
+            body=body,
+            between=self.block(depth, at_most=1) if self.chance.random() < 0.4 else [],
+            waits=self.chance.random() < 0.7,
+            timeout=self.chance.choices((None, 0, 2, 5), (6, 1, 1, 1))[0],
+        )
+
+    def fan(self, depth: int) -> Node:
+        """A child for each item."""
+        like = self.child(depth)
+        with self.beside(False):
+            items = [like["body"], *(self.block(depth, at_most=2) for _ in range(self.chance.choice((0, 1, 2))))]
+        return self.made(
+            "fan",
+            **{name: like[name] for name in ("workflow", "policy", "deadline")},
+            items=items if self.chance.random() < 0.9 else [],
+            settle=self.chance.random() < 0.3,
+            limit=self.chance.choice((None, 1, 2)),
+        )
 
 
 # -- shrinking -----------------------------------------------------------------------------------------
@@ -136,11 +227,15 @@ def smaller(program: Block) -> Iterator[Block]:
 
 
 def _parts(node: Node) -> list[Block]:
-    parts = [node[name] for name in ("body", "handler") if name in node]
-    if "default" in node and node["default"] is not None:
+    parts = [node[name] for name in ("body", "handler", "between", "new", "old") if name in node]
+    if node.get("default") is not None:
         parts.append(node["default"])
-    for name in ("cases", "branches"):
+    if node.get("child") is not None:
+        parts.append(node["child"]["body"])
+    for name in ("cases", "branches", "awaited", "items"):
         found = node.get(name, [])
+        if isinstance(found, int):  # of a map
+            continue
         parts += found.values() if isinstance(found, dict) else found
     return parts
 

@@ -118,6 +118,27 @@ def test_a_key_stays_taken_after_the_end():
         rows.execution(workflow="a", key="k")
 
 
+def test_a_scope_may_be_shared_and_a_key_given_up():
+    rows.execution(workflow="a", key="k", key_scope="order")
+    with refused_by("durable_execution_key"):
+        rows.execution(workflow="b", key="k", key_scope="order")
+    for _ in range(2):
+        rows.closed(workflow="a", key="k", key_scope=None)
+
+
+def test_nothing_is_held_without_a_key():
+    with refused_by("durable_execution_scope_of_key"):
+        rows.execution(key=None, key_scope="order")
+
+
+def test_one_execution_of_a_workflow_is_the_last_one_of_its_coalescing_key():
+    rows.execution(workflow="a", coalesce_key="k")
+    rows.execution(workflow="b", coalesce_key="k")
+    rows.execution(workflow="a")
+    with refused_by("durable_execution_coalesce"):
+        rows.execution(workflow="a", coalesce_key="k")
+
+
 def test_any_number_of_executions_have_no_key():
     rows.execution()
     assert rows.execution().pk
@@ -288,6 +309,106 @@ def test_an_execution_takes_its_rows_along_but_not_its_audit_trail_nor_its_child
     assert (child.parent_id, tick.execution_id, entry.execution_id) == (None, None, pk)
 
 
+def test_a_second_log_line_of_a_number_is_refused():
+    execution = rows.execution()
+    rows.log_line(execution)
+    with refused_by("durable_log_line_number"):
+        rows.log_line(execution)
+    rows.log_line(execution, number=1)
+
+
+def test_a_limit_has_one_row_for_each_key():
+    rows.limit_key(name="erp", key="a")
+    rows.limit_key(name="erp", key="b")
+    with refused_by("durable_limit_once"):
+        rows.limit_key(name="erp", key="a")
+
+
+def test_an_execution_has_one_slot_of_a_limit_and_many_may_be_given_back():
+    limit, execution = rows.limit_key(), rows.execution()
+    for given_back in (None, None, execution):
+        rows.slot(limit=limit, execution=given_back)
+    with refused_by("durable_slot_once"):
+        rows.slot(limit=limit, execution=execution)
+
+
 def test_every_constraint_is_tried_above():
     source = Path(__file__).read_text()
     assert [name for name in CONSTRAINTS if f'"{name}"' not in source] == []
+
+
+# -- nodes ---------------------------------------------------------------------------------------------
+
+
+def test_a_node_is_noted_once():
+    rows.node(name="w@here")
+    with refused_by("durable_node_once"):
+        rows.node(name="w@here")
+    rows.node(name="w@here", kind="tick")
+
+
+def test_a_node_is_a_worker_or_a_tick():
+    with refused_by("durable_node_kind"):
+        rows.node(kind="beat")
+
+
+# -- events --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"status": "pending", "due_at": None},
+        {"status": "pending", "delivered_at": AT},
+        {"status": "delivered", "due_at": None},
+        {"status": "delivered", "delivered_at": AT},
+        {"status": "delivered", "due_at": None, "delivered_at": AT, "token": uuid4()},
+        {"status": "failed"},
+        {"status": "failed", "due_at": None, "delivered_at": AT},
+        {"status": "failed", "due_at": None, "token": uuid4()},
+        {"status": "lost"},
+    ],
+    ids=str,
+)
+def test_a_delivery_that_contradicts_itself_is_refused(values):
+    with refused_by("durable_delivery_whole"):
+        rows.delivery(**values)
+    with refused_by("durable_webhookdelivery_whole"):
+        rows.webhook(**values)
+
+
+def test_a_second_delivery_of_an_event_to_one_receiver_is_refused():
+    event = rows.event()
+    rows.delivery(event)
+    rows.delivery(event, receiver="other")
+    with refused_by("durable_delivery_once"):
+        rows.delivery(event)
+
+
+# -- the feed and webhooks -----------------------------------------------------------------------------
+
+
+def test_one_position_of_the_feed_is_one_entrys():
+    for _ in range(2):
+        rows.audit()
+        rows.event()
+    rows.audit(position=7)
+    rows.event(position=8)
+    with refused_by("durable_auditentry_position"):
+        rows.audit(position=7)
+    with refused_by("durable_outboxevent_position"):
+        rows.event(position=8)
+
+
+@pytest.mark.parametrize("values", [{"failures": 1}, {"failing_since": AT}, {"paused_until": AT}], ids=str)
+def test_an_endpoint_that_half_fails_is_refused(values):
+    rows.endpoint(failures=1, failing_since=AT, paused_until=AT)
+    with refused_by("durable_webhook_failing_whole"):
+        rows.endpoint(**values)
+
+
+def test_an_entry_is_sent_to_an_endpoint_once():
+    sent = rows.webhook()
+    rows.webhook(entry_id=sent.entry_id)
+    with refused_by("durable_webhook_once"):
+        rows.webhook(sent.endpoint, entry_id=sent.entry_id)

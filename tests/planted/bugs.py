@@ -42,9 +42,33 @@ _SWEEP = "tests/crash/test_crash_sweep.py::test_every_crash_is_recovered"
 _ORDERS = "tests/concurrency/test_all_orders.py::test_in_every_order"
 _REPLIES = "tests/concurrency/test_lost_replies.py::test_every_lost_reply_is_looked_up"
 _LEASES = "tests/concurrency/test_leases.py"
+_BESIDE = "tests/engine/test_side_by_side.py"
 _CLOCKS = "tests/concurrency/test_wrong_clocks.py"
+_FINDING = "tests/client/test_finding.py"
 
 BUGS = (
+    Bug(
+        "canary-deletes-what-is-open",
+        (
+            Edit(
+                "django_durable/client/selfcheck.py",
+                "executions.closed().filter(workflow=name)",
+                "executions.filter(workflow=name)",
+            ),
+        ),
+        ("tests/health/test_canary.py::test_runs_that_are_still_open_are_never_deleted",),
+    ),
+    Bug(
+        "silent-workers-count",
+        (
+            Edit(
+                "django_durable/models/node.py",
+                "return self.filter(seen_at__gt=DatabaseNow() - timedelta(seconds=seconds))",
+                "return self.all()",
+            ),
+        ),
+        ("tests/health/test_report.py::test_a_worker_that_was_silent_for_long_does_not_count",),
+    ),
     Bug(
         "no-fence-on-checkpoint",
         (
@@ -178,9 +202,9 @@ BUGS = (
         (
             Edit(
                 f"{ENGINE}/steps.py",
-                "            matcher.settle(call, _completed(matcher, call, value, attempt))",
-                "            matcher.settle(call, _completed(matcher, call, value, attempt))\n"
-                "            vars(matcher).setdefault('raw', {})[call.name] = value",
+                "        matcher.settle(call, _completed(matcher, call, outcome(), attempt))\n",
+                "        matcher.settle(call, _completed(matcher, call, value := outcome(), attempt))\n"
+                "        vars(matcher).setdefault('raw', {})[call.name] = value\n",
             ),
             Edit(
                 f"{ENGINE}/steps.py",
@@ -276,7 +300,13 @@ BUGS = (
     ),
     Bug(
         "token-that-is-good-for-two",
-        (Edit("django_durable/client.py", "text, signal_id=address.signal_id, using", "text, signal_id=None, using"),),
+        (
+            Edit(
+                "django_durable/client/messages.py",
+                "text, signal_id=address.signal_id, using",
+                "text, signal_id=None, using",
+            ),
+        ),
         (f"{_ORDERS}[token x token]", "tests/client/test_tokens.py"),
     ),
     Bug(
@@ -288,7 +318,7 @@ BUGS = (
         "start-committed-before-its-signal",
         (
             Edit(
-                "django_durable/client.py",
+                "django_durable/client/messages.py",
                 "    with transaction.atomic(using=using):\n        exec",
                 "    if True:\n        exec",
             ),
@@ -333,13 +363,359 @@ BUGS = (
         (f"{_ORDERS}[park branches x signal]",),
     ),
     Bug(
+        "update-recorded-before-the-wait-that-it-ends",
+        (Edit(f"{ENGINE}/updates.py", "        _open(matcher, outcome)\n", "        pass\n"),),
+        ("tests/engine/test_updates.py::test_what_came_before_the_first_pass_is_answered_at_the_first_wait",),
+    ),
+    Bug(
+        "branch-sees-what-another-one-changes",
+        (
+            Edit(
+                f"{ENGINE}/matching.py",
+                "View(self.shared.log, branch.scope, self.view, call.recorded.position)",
+                "View(self.shared.log)",
+            ),
+        ),
+        ("tests/engine/test_state.py::test_a_branch_sees_what_was_there_and_its_own_changes",),
+    ),
+    Bug(
+        "update-answered-twice-when-news-comes",
+        (Edit(f"{ENGINE}/journal.py", "if signal.id not in answered]", "]"),),
+        ("tests/engine/test_updates.py::test_news_between_the_answer_and_the_park_is_looked_at",),
+    ),
+    Bug(
+        "continued-over-a-cancellation",
+        (Edit(f"{ENGINE}/succession.py", "if old.cancel_requested_at is not None:", "if False:"),),
+        ("tests/engine/test_continuing.py",),
+    ),
+    Bug(
+        "pending-signals-left-behind",
+        (Edit(f"{ENGINE}/succession.py", "        if old.timer.wake_seq:\n", "        if False:\n"),),
+        ("tests/engine/test_continuing.py",),
+    ),
+    Bug(
+        "loop-asks-its-condition-again",
+        (Edit(f"{ENGINE}/loops.py", "if call.recorded is None:", "if True:"),),
+        ("tests/engine/test_loops.py",),
+    ),
+    Bug(
         "compensation-in-forward-order",
         (Edit(f"{ENGINE}/sagas.py", "for latest in reversed([", "for latest in list(["),),
         (f"{_SWEEP}[saga that fails]",),
     ),
     Bug(
         "the-end-of-a-saga-is-asked-again",
-        (Edit(f"{ENGINE}/matching.py", "recorded.kind == Kind.ROLLBACK and kind != Kind.ROLLBACK", "False"),),
+        (Edit(f"{ENGINE}/matching.py", "if recorded.kind == Kind.ROLLBACK:", "if False:"),),
         ("tests/engine/test_sagas.py::test_the_end_is_decided_once_whatever_the_code_does_at_the_next_replay",),
+    ),
+    Bug(
+        "delivery-taken-twice",
+        (
+            Edit(
+                f"{ENGINE}/leasing.py",
+                "rows.filter(pk=found).due().update(",
+                "rows.filter(pk=found).update(",
+            ),
+        ),
+        ("tests/concurrency/test_all_orders.py::test_deliveries_in_every_order[deliver x deliver]",),
+    ),
+    Bug(
+        "delivery-without-fence",
+        (Edit(f"{ENGINE}/leasing.py", "filter(pk=delivery.pk).held_by(delivery.token)", "filter(pk=delivery.pk)"),),
+        ("tests/engine/test_deliveries.py::test_a_lease_that_has_run_out_is_another_ones",),
+    ),
+    Bug(
+        "deliveries-after-the-commit-of-their-event",
+        (
+            Edit(
+                f"{ENGINE}/outbox.py",
+                "    _address(claim, event.name, event.id)\n",
+                "    from django.db import transaction\n"
+                "    transaction.on_commit(lambda: _address(claim, event.name, event.id), using=claim.using)\n",
+            ),
+        ),
+        ("tests/crash/test_crash_sweep.py::test_every_crash_of_an_event_is_recovered[one event]",),
+    ),
+    Bug(
+        "feed-numbered-twice",
+        (Edit(f"{ENGINE}/feed.py", "_heads(using).filter(position=last).update(", "_heads(using).update("),),
+        (f"{_ORDERS}[number x number]", "tests/concurrency/test_feed_races.py"),
+    ),
+    Bug(
+        "feed-numbered-in-a-callers-transaction",
+        (Edit(f"{ENGINE}/feed.py", "if _is_in_a_callers_transaction(using):", "if False:"),),
+        ("tests/engine/test_feed.py::test_a_rolled_back_callers_transaction_gives_no_position_out",),
+    ),
+    Bug(
+        "webhook-routed-without-its-position",
+        (
+            Edit(
+                f"{ENGINE}/webhooks/routing.py",
+                "filter(pk=endpoint.pk, active=True, position=endpoint.position)",
+                "filter(pk=endpoint.pk, active=True)",
+            ),
+        ),
+        ("tests/concurrency/test_all_orders.py::test_webhooks_in_every_order[route x route]",),
+    ),
+    Bug(
+        "webhook-asks-inside",
+        (Edit(f"{ENGINE}/webhooks/addresses.py", "        if not is_allowed(address):\n", "        if False:\n"),),
+        ("tests/engine/test_webhook_sending.py",),
+    ),
+    Bug(
+        "event-recorded-after-the-next-body",
+        (Edit(f"{ENGINE}/steps.py", "elif not definition.atomic:", "elif False:"),),
+        ("tests/engine/test_outbox.py::test_a_body_that_takes_its_worker_along_takes_no_event_along",),
+    ),
+    Bug(
+        "event-without-its-row",
+        (Edit(f"{ENGINE}/journal.py", "if checkpoint.beside is not None:", "if False:"),),
+        ("tests/engine/test_outbox.py::test_an_event_is_a_checkpoint_and_a_row_of_one_id",),
+    ),
+    Bug(
+        "running-body-of-a-branch-is-interrupted",
+        (Edit(f"{ENGINE}/matching.py", "numbered in self.shared.in_flight or ", ""),),
+        (f"{_BESIDE}::test_what_ran_beside_the_failure_is_recorded_and_undone",),
+    ),
+    Bug(
+        "running-loser-is-forgotten",
+        (Edit(f"{ENGINE}/branches.py", "is not None or runs or bool", "is not None or bool"),),
+        (f"{_BESIDE}::test_the_first_to_complete_wins_and_the_loser_is_waited_for_and_undone",),
+    ),
+    Bug(
+        "what-runs-is-not-recorded-at-the-end-of-a-pass",
+        (Edit(f"{ENGINE}/side_by_side.py", "while is_recorded and self._in_flight:", "while False:"),),
+        (f"{_BESIDE}::test_what_runs_is_recorded_too_when_an_atomic_step_finds_the_worker_stopping",),
+    ),
+    Bug(
+        "branch-entered-again-keeps-its-compensations",
+        (
+            Edit(
+                f"{ENGINE}/branches.py",
+                "    matcher.shared.forget_compensations(branch.scope.scope)\n    is_called_off",
+                "    is_called_off",
+            ),
+        ),
+        (f"{_BESIDE}::test_they_are_undone_in_the_reverse_order_of_their_completion",),
+    ),
+    Bug(
+        "threads-keep-their-connections",
+        (Edit(f"{ENGINE}/side_by_side.py", "            connections.close_all()\n", "            pass\n"),),
+        (f"{_BESIDE}::test_each_thread_has_a_connection_of_its_own_and_closes_it",),
+    ),
+    Bug(
+        "a-later-branch-is-compared-too-late",
+        (Edit(f"{ENGINE}/recorder.py", "        disproof = self.shared.disproof()\n", "        disproof = None\n"),),
+        ("tests/engine/test_branches.py", "tests/replay/test_code_edits.py"),
+    ),
+    Bug(
+        "a-branch-that-is-over-goes-on",
+        (
+            Edit(
+                f"{ENGINE}/policies.py",
+                'recorded."""\n        return self.unmet or (self.outer.left if self.outer is not None else None)',
+                'recorded."""\n        return self.unmet',
+            ),
+        ),
+        ("tests/replay/test_code_edits.py", "tests/replay/test_patches.py"),
+    ),
+    Bug(
+        "a-patch-is-new-wherever-it-is-asked",
+        (Edit(f"{ENGINE}/patches.py", "if is_behind and", "if False and"),),
+        ("tests/replay/test_patches.py",),
+    ),
+    Bug(
+        "a-name-may-change-its-kind",
+        (Edit(f"{ENGINE}/policies.py", "if recorded.kind != kind:", "if False:"),),
+        ("tests/replay/test_tolerant_matching.py",),
+    ),
+    Bug(
+        "new-work-before-the-mark-of-a-rollback",
+        (
+            Edit(
+                f"{ENGINE}/policies.py",
+                "return None if recorded.is_settled else self.left",
+                "return None",
+            ),
+        ),
+        ("tests/replay/test_tolerant_matching.py",),
+    ),
+    Bug(
+        "coroutines-resumed-in-the-order-of-calls",
+        (
+            Edit(
+                f"{ENGINE}/coroutines.py",
+                "(completed_at, self._counted, pending)",
+                "(_AT_ONCE, self._counted, pending)",
+            ),
+        ),
+        (
+            "tests/engine/test_coroutine_order.py",
+            "tests/engine/test_coroutines.py::test_the_first_of_several_is_the_same_one_at_every_replay",
+            "tests/engine/test_coroutines.py::test_as_completed_gives_them_in_the_recorded_order",
+        ),
+    ),
+    Bug(
+        "a-task-is-over-when-its-creator-goes-on",
+        (Edit(f"{ENGINE}/matching.py", "outer=self.policy.outer or Beside(", "outer=self.policy or Beside("),),
+        ("tests/engine/test_coroutine_calls.py", "tests/engine/test_coroutine_order.py"),
+    ),
+    Bug(
+        "coroutines-see-the-state-by-positions",
+        (
+            Edit(
+                f"{ENGINE}/state.py",
+                "matcher.next_recorded if course is None else course.seen(matcher.shared.log)",
+                "matcher.next_recorded",
+            ),
+        ),
+        ("tests/engine/test_coroutine_calls.py", "tests/engine/test_coroutine_order.py"),
+    ),
+    Bug(
+        "a-race-decided-by-a-cancellation",
+        (Edit(f"{ENGINE}/matching.py", "if call.kind in UNINTERRUPTED else", "if call.is_undoing else"),),
+        ("tests/engine/test_branches.py::test_a_cancellation_that_comes_while_a_race_is_won_leaves_no_wait_open",),
+    ),
+    Bug(
+        "a-claimed-start-is-joined",
+        (
+            Edit(
+                f"{ENGINE}/coalescing.py",
+                "timers.filter(claims=0, token__isnull=True).update(",
+                "timers.filter().update(",
+            ),
+        ),
+        ("tests/client/test_coalescing.py",),
+    ),
+    Bug(
+        "a-pending-start-is-joined-without-its-lock",
+        (Edit(f"{ENGINE}/coalescing.py", '.update(claims=F("claims"))', ".exists()"),),
+        (f"{_ORDERS}[replace x claim]",),
+        database="postgres",
+    ),
+    Bug(
+        "a-cursor-that-knows-only-the-time",
+        (Edit(f"{ENGINE}/pages.py", "(Q(created_at__lt=at) | Q(pk__gt=self.id))", "Q(created_at__lt=at)"),),
+        (f"{_FINDING}::test_the_pages_of_what_the_database_has_dated_at_once",),
+    ),
+    Bug(
+        "a-cursor-that-compares-times-as-sqlite-writes-them",
+        (Edit(f"{ENGINE}/pages.py", 'if connections[using].vendor != "sqlite":', "if connections[using].vendor:"),),
+        (f"{_FINDING}::test_the_pages_of_what_the_database_has_dated_at_once",),
+    ),
+    Bug(
+        "labels-searched-beside-their-index",
+        (
+            Edit(
+                "django_durable/models/labels.py",
+                "labels__contains=dict(labels)), HAS_LABELS]",
+                "labels__contains=dict(labels))]",
+            ),
+        ),
+        ("tests/models/test_plans.py::test_a_page_of_few_is_found_by_the_index_of_what_they_have_in_common",),
+        database="postgres",
+    ),
+    Bug(
+        "an-entry-in-a-transaction-of-its-own",
+        (
+            Edit(
+                f"{ENGINE}/journal.py",
+                "transaction.atomic(using=self.claim.using) if telling.writes(self.claim) else nullcontext()",
+                "nullcontext()",
+            ),
+        ),
+        (
+            "tests/engine/test_audit.py::test_a_step_whose_entry_cannot_be_written_is_not_recorded",
+            "tests/crash/test_telling_sweep.py",
+        ),
+    ),
+    Bug(
+        "lines-stored-before-what-follows-them",
+        (
+            Edit(
+                f"{ENGINE}/log_lines.py",
+                "    claim.log_lines.append(line)\n",
+                "    claim.log_lines.append(line)\n    store(claim)\n",
+            ),
+        ),
+        ("tests/engine/test_log_lines.py::test_a_line_is_there_exactly_if_the_checkpoint_behind_it_is",),
+    ),
+    Bug(
+        "progress-from-inside-a-bodys-transaction",
+        (Edit(f"{ENGINE}/progress.py", "if is_inside or not self", "if not self"),),
+        ("tests/engine/test_progress.py::test_an_atomic_body_leaves_its_word_to_the_pass",),
+    ),
+    Bug(
+        "every-claim-counted-as-a-recovery",
+        (Edit(f"{ENGINE}/advance.py", "    if claim.claims > 1:\n", "    if claim.claims >= 1:\n"),),
+        ("tests/engine/test_audit.py::test_a_lease_that_was_given_back_is_not_recovered",),
+    ),
+    Bug(
+        "prune-without-a-second-look",
+        (Edit(f"{ENGINE}/retention.py", "    if held.get(row.id) != row:\n        return False\n", ""),),
+        (f"{_ORDERS}[prune x prune]", f"{_ORDERS}[prune x retry]"),
+        database="postgres",
+    ),
+    Bug(
+        "prune-reads-no-parents",
+        (
+            Edit(
+                f"{ENGINE}/retention.py",
+                'yield Q(parent=None) | (Q(fan_out=None) & Exists(executions.closed().filter(pk=OuterRef("parent"))))',
+                "",
+            ),
+        ),
+        ("tests/engine/test_retention.py::test_children_of_a_map_stay_as_long_as_their_parent",),
+    ),
+    Bug(
+        "rows-go-though-the-archive-has-failed",
+        (
+            Edit(
+                f"{ENGINE}/retention.py",
+                "    archive = archiving.write([row.id for row in light], using=using)\n",
+                "    try:\n        archive = archiving.write([row.id for row in light], using=using)\n"
+                "    except OSError:\n        archive = None\n",
+            ),
+        ),
+        ("tests/engine/test_archiving.py::test_a_storage_that_fails_has_nothing_deleted",),
+    ),
+    Bug(
+        "retry-counts-signals-anew",
+        (Edit(f"{ENGINE}/retrying.py", "wake_seq=(latest or 0) + 1,", "wake_seq=1,"),),
+        ("tests/engine/test_retrying.py::test_signals_that_come_after_a_retry_have_new_numbers",),
+    ),
+    Bug(
+        "retry-keeps-the-key-of-what-completed",
+        (Edit(f"{ENGINE}/steps.py", "run = matcher.shared.runs[call.name] + 1", "run = 1"),),
+        ("tests/engine/test_retrying.py::test_what_had_completed_has_a_new_idempotency_key_when_it_runs_again",),
+    ),
+    Bug(
+        "limit-counted-without-lock",
+        (
+            Edit(
+                f"{ENGINE}/slots.py",
+                'if not rows.update(capacity=F("capacity") if capacity is None else capacity):',
+                "if not rows.exists():",
+            ),
+        ),
+        (f"{_ORDERS}[arrival x arrival at a limit]",),
+        "postgres",
+    ),
+    Bug(
+        "slots-given-back-unmarked",
+        (Edit(f"{ENGINE}/slots.py", "slots.update(execution=None)", "slots._raw_delete(using=using)"),),
+        ("tests/engine/test_gate.py::test_a_slot_that_was_given_back_and_not_handed_on_is_found",),
+    ),
+    Bug(
+        "waiter-does-not-see-a-cancel",
+        (
+            Edit(
+                f"{ENGINE}/gate.py",
+                "    if not fence(claim, **changes):",
+                '    if not claim.timers().update(**changes or {"token": claim.token}):',
+            ),
+        ),
+        (f"{_ORDERS}[arrival at a limit x cancel]",),
+        "postgres",
     ),
 )

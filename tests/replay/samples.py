@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django_durable import (
+    AsyncContext,
     Cancelled,
     ChildFailed,
     ChildNotEndedError,
     Context,
+    LoopLimitError,
     Retry,
     StepFailed,
     current_step,
@@ -169,6 +172,55 @@ def branches(ctx: Context, way: str) -> Any:
     return [chosen, answers]
 
 
+@workflow("samples.state")
+def state(ctx: Context) -> Any:
+    """Changed by the code, by updates and in branches; what each place sees decides what is called next."""
+
+    def waiting(ctx: Context) -> Any:
+        held = ctx.wait_until(lambda state: len(state["basket"]) >= 2, timeout=timedelta(days=1))
+        return [held, *(ctx.step(echo, item) for item in ctx.state["basket"])]
+
+    def working(ctx: Context) -> Any:
+        ctx.state.set(work="begun")
+        ctx.wait_for_signal("go")
+        ctx.state.set(work=f"done with {len(ctx.state['basket'])}")
+
+    ctx.state.set(basket=["apple"], price=Decimal("1.50"))
+    waited = ctx.parallel({"waiting": waiting, "working": working})["waiting"]
+    for item in ctx.state["basket"]:
+        ctx.step("pack", echo, item)
+    late = ctx.wait_until(lambda state: "never" in state, timeout=60)
+    ctx.state.replace({"left": ctx.state["work"]})
+    return [waited, late, dict(ctx.state)]
+
+
+@state.update("add")
+def add(state: dict[str, Any], item: str) -> int:
+    if item == "stone":
+        raise Declined(item)
+    state["basket"].append(item)
+    return len(state["basket"])
+
+
+@workflow("samples.coroutines")
+async def coroutines(ctx: AsyncContext) -> Any:
+    """Tasks that end in another order than they began in, one that is called off, and branches."""
+
+    async def nap(hours: int) -> list[Any]:
+        await ctx.sleep(timedelta(hours=hours))
+        return [hours, ctx.random().randrange(10**9)]
+
+    async def slow(ctx: AsyncContext) -> Any:
+        return await asyncio.gather(ctx.sleep(timedelta(hours=1)), ctx.step(echo, "gathered"))
+
+    waiting = asyncio.create_task(ctx.wait_for_signal("never"))
+    naps = [asyncio.create_task(nap(hours)) for hours in (2, 1)]
+    order = [await each for each in asyncio.as_completed(naps)]
+    waiting.cancel()
+    named = await ctx.parallel({"slow": slow, "quick": lambda ctx: ctx.step(echo, "quick")})
+    return [order, named, waiting.cancelled()]
+
+
 @workflow("samples.child")
 def child(ctx: Context, number: int) -> int:
     return ctx.wait_for_signal("go") + number
@@ -186,6 +238,131 @@ def parent(ctx: Context) -> Any:
         return ctx.call(fails)
     except ChildFailed as failed:
         return [failed.status, failed.message, ctx.wait_for_execution(first)]
+
+
+@workflow("samples.emits")
+def emits(ctx: Context) -> Any:
+    """Events before and after a wait, in a branch too; what they carried is not part of the history."""
+    ctx.note("before")
+    ctx.emit("samples.began", {"at": ctx.now()})
+    ctx.gather(lambda ctx: ctx.emit("samples.began"), lambda ctx: ctx.sleep(timedelta(hours=1)))
+    ctx.emit("samples.began")
+    return ctx.step(echo, "told")
+
+
+def before_the_patch(ctx: Context) -> Any:
+    ctx.step("old", echo, "old")
+    return ctx.wait_for_signal("go")
+
+
+@workflow("samples.patched")
+def patched(ctx: Context) -> Any:
+    """Asked at a start, in a branch and in a loop; ``before_the_patch`` is what executions were parked by before."""
+    values = [ctx.step("new", echo, "new") if ctx.patched("way") else ctx.step("old", echo, "old")]
+    values.append(ctx.wait_for_signal("go"))
+    values.append(ctx.parallel({"left": lambda ctx: [ctx.patched("way"), ctx.patched("left"), ctx.step(echo, 1)]}))
+    for number in range(2):
+        values.append(ctx.patched("loop"))
+        ctx.step("turn", echo, number)
+    return values
+
+
+def before_the_insert(ctx: Context) -> Any:
+    ctx.step("first", echo, 1)
+    ctx.step("removed", echo, 2)
+    return ctx.wait_for_signal("go")
+
+
+@workflow("samples.tolerant", on_change="tolerate")
+def tolerant(ctx: Context) -> Any:
+    """A step inserted, one removed; ``before_the_insert`` is what executions were parked by before."""
+    values = [ctx.step("inserted", echo, 0), ctx.step("first", echo, 1), ctx.patched("way")]
+    return [*values, ctx.wait_for_signal("go"), ctx.step("last", echo, 3)]
+
+
+def before_the_inserts(ctx: Context) -> Any:
+    """Parked by a child and by a race whose loser tidies."""
+
+    def loser(ctx: Context) -> None:
+        ctx.step("held", echo, 1, compensate=echo)
+        try:
+            ctx.sleep(86400)
+        finally:
+            ctx.wait_for_signal("go")
+
+    started = ctx.start_child("helper", child, False)
+    ctx.signal_token("go", expires=3600)
+    ctx.race({"loser": loser, "winner": lambda ctx: ctx.step("won", echo, 2)})
+    return started
+
+
+@workflow("samples.tolerant_parts", on_change="tolerate")
+def tolerant_parts(ctx: Context) -> Any:
+    """Steps inserted in the winner of a race and before a child; the token is removed."""
+
+    def loser(ctx: Context) -> None:
+        ctx.step("held", echo, 1, compensate=echo)
+        try:
+            ctx.sleep(86400)
+        finally:
+            ctx.wait_for_signal("go")
+
+    values = [ctx.step("inserted", echo, 0)]
+    started = ctx.start_child("helper", child, False)
+    won = ctx.race({"loser": loser, "winner": lambda ctx: [ctx.step("won", echo, 2), ctx.step("more", echo, 3)]})
+    try:
+        return [*values, won, ctx.wait_for_execution(started, timeout=60)]
+    except ChildNotEndedError:
+        return [*values, won]
+
+
+@workflow("samples.looped")
+def looped(ctx: Context) -> Any:
+    """Rounds with a wait, a limit that is reached, and waits on several things."""
+
+    def body(ctx: Context, number: int) -> int:
+        ctx.sleep(timedelta(minutes=10))
+        return ctx.step(echo, number + 1)
+
+    rounds = ctx.loop("rounds", lambda number: number < 2, body, initial=0)
+    try:
+        ctx.loop("endless", lambda value: True, lambda ctx, value: ctx.note("round"), max_iterations=1)
+    except LoopLimitError:
+        ctx.note("enough")
+    first = ctx.wait_any({"approved": "approved", "time": timedelta(hours=1)})
+    came = ctx.wait_all({"time": timedelta(minutes=5), "never": "never"}, timeout=timedelta(minutes=10))
+    return [rounds, first, came]
+
+
+@workflow("samples.continued")
+def continued(ctx: Context, number: int) -> Any:
+    """Goes on as another one, with a step on the way out."""
+    answer = ctx.wait_for_signal("go")
+    try:
+        ctx.switch("again", answer, {"yes": lambda ctx: ctx.continue_as_new(number + 1)}, default=lambda ctx: None)
+    finally:
+        ctx.step("last", echo, number)
+    return answer
+
+
+@step
+def total(numbers: Any) -> int:
+    return sum(numbers)
+
+
+@workflow("samples.mapped")
+def mapped(ctx: Context) -> Any:
+    """Children for items: summed up, then one of them fails."""
+    added = ctx.step(total, ctx.map(child, [1, 2]))
+    try:
+        ctx.map("failing", divide, [1, 0], settle=False)
+    except ChildFailed as failed:
+        return [added, failed.status, failed.message]
+
+
+@workflow("samples.divide")
+def divide(ctx: Context, number: int) -> float:
+    return 1 / number
 
 
 @workflow("samples.open")

@@ -1,4 +1,4 @@
-"""A dry run ends at the first thing that is not recorded. None of these tests has the mark to reach a database."""
+"""A dry run ends at what is not recorded, in each branch. None of these tests has the mark to reach a database."""
 
 import logging
 from datetime import UTC, datetime, timedelta
@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from django_durable import Retry, codec, step
+from django_durable import Case, Retry, codec, step
 from django_durable.engine import dry_run
 from django_durable.engine.history import Checkpoint, PendingSignal
 from django_durable.engine.recordings import Recording
@@ -170,6 +170,52 @@ def test_a_difference_is_told_with_both_sides_and_the_line(rehearse):
     assert report.mismatch.difference == (
         f"Position 0: the history has step 'old', the code asked for step 'new' at {where}."
     )
+
+
+@pytest.mark.parametrize("part", ["parallel", "race"])
+def test_a_difference_in_a_branch_behind_one_that_goes_on_is_told(rehearse, part):
+    def code(ctx):
+        getattr(ctx, part)("both", {"left": left, "right": lambda ctx: ctx.step("new", body)})
+
+    def left(ctx):
+        ctx.step("first", body)
+        ctx.step("second", body)
+
+    report = rehearse(
+        code,
+        settled("both", ["left", "right"], kind=part),
+        settled("both/left/first", position=1),
+        settled("both/right/old", position=2),
+    )
+
+    assert "step 'both/right/old'" in str(report.mismatch)
+
+
+def test_branches_that_all_go_on_are_where_it_goes_on_from(rehearse):
+    asked = []
+
+    def code(ctx):
+        ctx.parallel("both", {"left": left, "right": right})
+        pytest.fail("both branches have ended")
+
+    def left(ctx):
+        ctx.step("first", body)
+        ctx.switch("way", 1, [Case("one", asked.append, body)])
+
+    def right(ctx):
+        ctx.step("first", body)
+        ctx.wait_for_execution(ctx.start_child("ship", Deployed("dry.child", body).workflow))
+
+    report = rehearse(
+        code,
+        settled("both", ["left", "right"], kind="parallel"),
+        settled("both/left/first", position=1),
+        settled("both/right/first", position=2),
+        settled("both/right/ship", UUID(int=8), kind="child", position=3),
+        unsettled("both/right/join:both>right>ship", "join", "waiting"),
+    )
+
+    assert (report.fits, report.end, asked) == (True, "open", [])
 
 
 def test_a_swallowed_suspension_is_told(rehearse):

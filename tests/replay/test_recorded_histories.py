@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from django_durable import client
+from django_durable import UpdateFailed, client, workflow
+from django_durable.definitions import registry
 from django_durable.engine import payloads
 from django_durable.models import Execution
 from django_durable.testing import DurableKit, export_history, replay
@@ -20,7 +22,13 @@ ROOT = Path(__file__).resolve().parents[2]
 HISTORIES = Path(__file__).parent / "histories"
 CURRENT = HISTORIES / "0.1"
 FILES = sorted(HISTORIES.glob("*/*.json"))
-ENDS = {"completed": "returned", "failed": "raised", "cancelled": "raised", "timed_out": "raised"}
+ENDS = {
+    "completed": "returned",
+    "failed": "raised",
+    "cancelled": "raised",
+    "timed_out": "raised",
+    "continued": "continued",
+}
 
 
 def _order(durable: DurableKit) -> Any:
@@ -68,6 +76,12 @@ def _branches(durable: DurableKit) -> Any:
     return execution
 
 
+def _coroutines(durable: DurableKit) -> Any:
+    execution = samples.coroutines.start()
+    durable.advance(timedelta(hours=4))
+    return execution
+
+
 def _parent(durable: DurableKit) -> Any:
     execution = samples.parent.start()
     durable.run_until_idle()
@@ -78,10 +92,63 @@ def _parent(durable: DurableKit) -> Any:
     return execution
 
 
+def _state(durable: DurableKit) -> Any:
+    execution = samples.state.start()
+    durable.run_until_idle()
+    with suppress(UpdateFailed):
+        durable.update(execution, "add", "stone")
+    for item in ("pear", "plum"):
+        durable.update(execution, "add", item)
+    durable.signal(execution, "go")
+    durable.advance(timedelta(minutes=2))
+    return execution
+
+
+def _mapped(durable: DurableKit) -> Any:
+    execution = samples.mapped.start()
+    durable.run_until_idle()
+    for each in Execution.objects.filter(workflow="samples.child"):
+        durable.signal(each, "go", 40)
+    return execution
+
+
 def _token(durable: DurableKit) -> Any:
     execution = samples.token.start()
     durable.run_until_idle()
     durable.signal(execution, "approved", {"by": "ada"})
+    return execution
+
+
+def _emits(durable: DurableKit) -> Any:
+    execution = samples.emits.start()
+    durable.advance(timedelta(hours=2))
+    return execution
+
+
+def _patched(durable: DurableKit) -> Any:
+    execution = samples.patched.start()
+    durable.run_until_idle()
+    durable.signal(execution, "go")
+    return execution
+
+
+def _changed(current: Any, before: Any) -> Any:
+    """Parked by the code before, ended by today's."""
+
+    def play(durable: DurableKit) -> Any:
+        del registry._versions[current.name]
+        execution = workflow(current.name, on_change=current.on_change)(before).start()
+        durable.run_until_idle()
+        registry._versions[current.name] = {1: current}
+        durable.signal(execution, "go")
+        return execution
+
+    return play
+
+
+def _tolerated_parts(durable: DurableKit) -> Any:
+    execution = _changed(samples.tolerant_parts, samples.before_the_inserts)(durable)
+    durable.advance(timedelta(minutes=2))
     return execution
 
 
@@ -94,7 +161,24 @@ def _started(workflow: Any, *args: Any) -> Any:
     return play
 
 
+def _looped(durable: DurableKit) -> Any:
+    execution = samples.looped.start()
+    durable.advance(timedelta(minutes=20))
+    durable.signal(execution, "approved", {"by": "ada"})
+    durable.advance(timedelta(minutes=10))
+    durable.run_until_idle()
+    return execution
+
+
+def _continued(durable: DurableKit) -> Any:
+    execution = samples.continued.start(1)
+    durable.signal(execution, "go", "yes")
+    return execution
+
+
 STORIES = {
+    "looped": _looped,
+    "continued": _continued,
     "every_value": _started(samples.every_value),
     "order": _order,
     "timeout": _timeout,
@@ -103,10 +187,18 @@ STORIES = {
     "cancelled": _cancelled,
     "deadline": _deadline,
     "token": _token,
+    "state": _state,
+    "emits": _emits,
     "branches": _branches,
+    "coroutines": _coroutines,
     "parent": _parent,
+    "mapped": _mapped,
     "branches_open": _started(samples.branches, "right"),
     "open": _started(samples.open_),
+    "patched": _patched,
+    "patched_later": _changed(samples.patched, samples.before_the_patch),
+    "tolerated": _changed(samples.tolerant, samples.before_the_insert),
+    "tolerated_parts": _tolerated_parts,
     "saga": _saga,
     "rolled_back": _started(samples.rolled_back),
 }

@@ -29,7 +29,7 @@ LOST = (OperationalError, InterfaceError)
 
 # Name of the workflow, its arguments, how often in a hundred starts. The first is what throughput is counted in.
 PROGRAMS: list[tuple[str, tuple[Any, ...], float]] = [
-    ("ledger.steps", (STEPS,), 70),
+    ("ledger.steps", (STEPS,), 60),
     ("ledger.slow_steps", (5, 0.02), 6),
     ("ledger.signals", (2,), 6),
     ("ledger.signal_or_timeout", (1.0,), 4),
@@ -37,9 +37,25 @@ PROGRAMS: list[tuple[str, tuple[Any, ...], float]] = [
     ("ledger.retried", (), 3),
     ("ledger.atomic_retried", (), 3),
     ("ledger.once", (), 3),
+    ("ledger.rolled_back", (), 2),
+    ("ledger.branches", (0.5,), 2),
+    ("ledger.side_by_side", (False,), 2),
+    ("ledger.race", (0.5,), 2),
+    ("ledger.parent_of_two", (1,), 1),
+    ("ledger.mapped", ([1, 2, 3], 2), 1),
+    ("ledger.parent_of_continued", (2, 0.3), 1),
+    ("ledger.emits", (0.5,), 2),
+    ("ledger.state_or_timeout", (0.5,), 1),
+    ("ledger.coroutines", (0.3,), 1),
+    ("ledger.flow", (0.3,), 1),
     (LONG_BODY, (1.0,), 0.0),  # only where a plan asks for it
 ]
-SIGNALS = {"ledger.signals": ["answer", "last", "answer"], "ledger.signal_or_timeout": ["answer"]}
+SIGNALS = {
+    "ledger.signals": ["answer", "last", "answer"],
+    "ledger.signal_or_timeout": ["answer"],
+    "ledger.branches": ["answer"],
+    "ledger.flow": ["answer"],
+}
 
 
 def patiently(using: str, call: Callable[[], T]) -> T:

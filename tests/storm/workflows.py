@@ -2,13 +2,14 @@
 
 import time
 
-from django_durable import Context, current_step, step, workflow
+from django_durable import Context, current_step, on_event, step, workflow
 from django_durable.engine import holders
 from django_durable.models import Timer
-from tests.ledger_app import programs  # noqa: F401
+from tests.ledger_app import programs, receivers  # noqa: F401
 from tests.storm.models import LateRow
 
 WRITES = 3
+on_event(receivers.EVENT)(receivers.hears)
 
 
 @step(atomic=True)

@@ -40,6 +40,21 @@ def test_leases_and_heartbeats_must_be_positive(given):
         read(given)
 
 
+@pytest.mark.parametrize("threads", [0, -1, True, 2.5, "4"], ids=repr)
+def test_parallel_steps_are_a_whole_number(threads):
+    with pytest.raises(ConfigurationError, match=r"PARALLEL_STEPS.*whole number from 1"):
+        read({"PARALLEL_STEPS": threads})
+    assert read({"PARALLEL_STEPS": 2}).parallel_steps == 2
+
+
+@pytest.mark.parametrize(
+    "given", [{"AUDIT": "off"}, {"AUDIT": None}, {"LOG_LEVEL": "info"}, {"LOG_LEVEL": 20}], ids=repr
+)
+def test_a_level_is_one_of_those_there_are(given):
+    with pytest.raises(ConfigurationError, match="give one of"):
+        read(given)
+
+
 def test_the_heartbeat_defaults_to_a_third_of_the_lease():
     assert read({"LEASE_SECONDS": 12}).heartbeat_interval_seconds == 4
     assert read({"LEASE_SECONDS": 12, "HEARTBEAT_SECONDS": 1}).heartbeat_interval_seconds == 1

@@ -130,9 +130,9 @@ def test_durations_arrive_as_seconds_and_times_in_utc(ctx, runtime):
     ctx.sleep_until(datetime.fromisoformat("2030-01-01T02:00+02:00"))
     ctx.signal_token("go", expires=timedelta(days=1))
     assert runtime.calls == [
-        ("sleep", 120.0),
-        ("wait_for_signal", "go", 3600.0, "late"),
-        ("sleep_until", datetime(2030, 1, 1, tzinfo=UTC)),
+        ("sleep", None, 120.0),
+        ("wait_for_signal", None, "go", 3600.0, "late"),
+        ("sleep_until", None, datetime(2030, 1, 1, tzinfo=UTC)),
         ("signal_token", "go", 86400.0),
     ]
 
@@ -140,7 +140,7 @@ def test_durations_arrive_as_seconds_and_times_in_utc(ctx, runtime):
 def test_a_signal_type_is_its_name(ctx, runtime):
     ctx.wait_for_signal(SignalType("go"))
     ctx.signal_token(SignalType("go"), expires=60)
-    assert runtime.calls == [("wait_for_signal", "go", None, None), ("signal_token", "go", 60.0)]
+    assert runtime.calls == [("wait_for_signal", None, "go", None, None), ("signal_token", "go", 60.0)]
 
 
 def test_a_signal_type_refuses_another_payload():

@@ -1,0 +1,1 @@
+"""The health report, the presence of workers and the canary."""

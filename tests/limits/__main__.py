@@ -1,0 +1,55 @@
+"""``python -m tests.limits``: 1,000 executions, limit 5, 8 workers that are killed; then a rate over a minute."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import django
+
+RATE_SECONDS = 60.0
+
+
+def main() -> int:
+    """Print what was seen; the exit status says whether all of it held."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "testproject.settings")
+    django.setup()
+    from django.db import connection
+    from django.test import override_settings
+
+    from tests.limits import crew, seats
+
+    connection.creation.create_test_db(verbosity=0, autoclobber=True)
+    try:
+        durable = {"DISPATCHER": "django_durable.dispatch.NullDispatcher", "MAX_CLAIMS": 1000}
+        with override_settings(DURABLE=durable):
+            with tempfile.TemporaryDirectory() as folder:
+                seen = crew.play(Path(folder), executions=1000, workers=8, kills=200, patience=900)
+            print(f"limit {seats.SEATS} on {connection.vendor}: {seen}", flush=True)
+            with tempfile.TemporaryDirectory() as folder:
+                begun = _rate(Path(folder))
+            print(f"rate 100 a minute: {begun} began in {RATE_SECONDS:.0f} s", flush=True)
+    finally:
+        connection.creation.destroy_test_db(str(connection.settings_dict["NAME"]), verbosity=0)
+    holds = (seen.completed, seen.overrun, seen.most) == (1000, 0, seats.SEATS)
+    return 0 if holds and abs(begun - 100) <= 5 else 1
+
+
+def _rate(folder: Path) -> int:
+    from tests.limits import crew, seats
+
+    for _ in range(150):
+        seats.rate.start(str(folder))
+    told = folder / "told"
+    with crew.crew(4):
+        while not told.exists():
+            time.sleep(0.05)
+        time.sleep(RATE_SECONDS)
+    times = [float(line.split()[1]) for line in told.read_text().splitlines()]
+    return sum(at < times[0] + RATE_SECONDS for at in times)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,55 @@
+"""The witness: as many locked files as a limit has slots. A killed process loses its lock in the same instant.
+
+Not called ``workflows.py``: nothing but a test may register these.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from django_durable import Context, Limit, Rate, step, workflow
+
+SEATS = 5
+BODY_SECONDS = 0.05  # long enough to be met in it
+
+
+@step
+def sit(folder: str) -> None:
+    """Take a seat that nobody has; there must be one."""
+    for seat in range(SEATS):
+        with (Path(folder) / f"seat-{seat}").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            _tell(folder, f"seat {seat}")
+            time.sleep(BODY_SECONDS)
+            return
+    _tell(folder, "no seat")
+
+
+@step
+def begin(folder: str) -> None:
+    _tell(folder, f"begun {time.monotonic()}")
+
+
+def _tell(folder: str, line: str) -> None:
+    told = os.open(Path(folder) / "told", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(told, f"{line}\n".encode())  # one write, so that lines of several processes do not mix
+    finally:
+        os.close(told)
+
+
+@workflow("limits.seats", concurrency=Limit(SEATS))
+def seats(ctx: Context, folder: str) -> None:
+    ctx.step("one", sit, folder)
+    ctx.step("two", sit, folder)
+
+
+@workflow("limits.rate", rate=Rate(100, per=60))
+def rate(ctx: Context, folder: str) -> None:
+    ctx.step(begin, folder)
