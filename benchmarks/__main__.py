@@ -16,7 +16,21 @@ if TYPE_CHECKING:  # Django is set up after the options are known
     from benchmarks.figures import Figure
     from benchmarks.sizes import Size
 
-NAMES = ("steps", "executions", "starts", "wal", "idle", "signal", "sleep", "replay", "scale", "memory")
+NAMES = (
+    "steps",
+    "executions",
+    "starts",
+    "batch",
+    "wal",
+    "idle",
+    "signal",
+    "sleep",
+    "replay",
+    "scale",
+    "find",
+    "memory",
+    "prune",
+)
 
 
 def main() -> int:
@@ -86,7 +100,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--database", default="postgres", choices=["postgres", "mariadb", "sqlite"])
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     extent = parser.add_mutually_exclusive_group()
-    extent.add_argument("--full", action="store_true", help="a million sleepers, 100,000 executions: an hour")
+    extent.add_argument("--full", action="store_true", help="a million rows, 100,000 executions: an hour")
     extent.add_argument("--quick", action="store_true", help="only see that everything runs")
     parser.add_argument("--wal-breakdown", action="store_true", help="PostgreSQL: which records an execution writes")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a target is missed")

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchmarks.figures import Figure
-from benchmarks.measures import latency, log, memory, replay, scale, throughput
+from benchmarks.measures import batch, finding, latency, log, memory, prune, replay, scale, throughput
 from benchmarks.sizes import Size
 from benchmarks.workers import Worker
 
 ALONE: dict[str, Callable[[Size], list[Figure]]] = {
     "steps": throughput.steps,
     "starts": throughput.starts,
+    "batch": batch.batch,
     "wal": log.wal,
     "replay": replay.replay,
     "scale": scale.scale,
+    "find": finding.find,
     "memory": memory.memory,
 }
 WITH_WORKER: dict[str, Callable[[Size, Worker], list[Figure]]] = {
@@ -22,4 +24,5 @@ WITH_WORKER: dict[str, Callable[[Size, Worker], list[Figure]]] = {
     "idle": latency.idle,
     "signal": latency.signal,
     "sleep": latency.sleep,
+    "prune": prune.prune,
 }

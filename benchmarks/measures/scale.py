@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from uuid import UUID
 
-from django.db import connection, models
+from django.db import connection
 
-from benchmarks import database, workflows
+from benchmarks import copies, crowd, database, workflows
 from benchmarks.figures import Figure, Target
 from benchmarks.measures.quiet import without_hints
 from benchmarks.sizes import Size
@@ -21,7 +21,6 @@ DUE = {  # within a month, from tomorrow
     "mysql": "UTC_TIMESTAMP(6) + INTERVAL (86400 + FLOOR(RAND() * 2500000)) SECOND",
     "sqlite": "strftime('%Y-%m-%d %H:%M:%f', 'now', '+' || (86400 + abs(random()) % 2500000) || ' seconds')",
 }
-ANALYZE = {"postgresql": "VACUUM ANALYZE {}", "mysql": "ANALYZE TABLE {}"}  # as the server itself would by and by
 
 
 @without_hints
@@ -29,29 +28,29 @@ def scale(size: Size) -> list[Figure]:
     """The same probes without sleepers, and with more and more of them."""
     database.clear()
     template = workflows.sleeping.using(delay=3600).start(1.0).id
-    _probe(size)  # caches
-    empty = _probe(size)
+    probe(size)  # caches
+    empty = probe(size)
     figures = []
     for sleepers in size.sleepers:
         _fall_asleep(template, sleepers)
-        for name, found in _probe(size).items():
+        for name, found in probe(size).items():
             title = f"{name}, {sleepers:,} asleep"
             figures.append(Figure(title, "us", found, empty[name], Target(1.2, at_most=True)))
     database.clear()
     return figures
 
 
-def _probe(size: Size) -> dict[str, list[float]]:
+def probe(size: Size) -> dict[str, list[float]]:
     """Microseconds per claim of the next due execution, and per tick that finds nothing due."""
     due = [workflows.steps.start(1).id for _ in range(size.probes)]
-    found = {"claim": _timed(size.probes, lambda: claims.take_next("default", using="default"))}
+    found = {"claim": timed(size.probes, lambda: claims.take_next("default", using="default"))}
     Timer.objects.filter(pk__in=due).delete()
     Execution.objects.filter(pk__in=due).delete()
-    found["tick"] = _timed(size.probes, lambda: tick(using="default"))
+    found["tick"] = timed(size.probes, lambda: tick(using="default"))
     return found
 
 
-def _timed(count: int, act: Callable[[], object]) -> list[float]:
+def timed(count: int, act: Callable[[], object]) -> list[float]:
     samples = []
     for _ in range(count):
         began = time.perf_counter()
@@ -64,38 +63,12 @@ def _fall_asleep(template: UUID, wanted: int) -> None:
     """Copy one delayed execution, twice as many each time, then their timers; in SQL, a million takes a minute."""
     Execution.objects.filter(pk=template).update(status=Status.SLEEPING)
     while (missing := wanted - Execution.objects.count()) > 0:
-        _copy(Execution, {"id": _new_id()}, f"LIMIT {missing}")
+        copies.copy(Execution, {"id": copies.new_id()}, f"LIMIT {missing}")
     executions = connection.ops.quote_name(Execution._meta.db_table)
     timers = connection.ops.quote_name(Timer._meta.db_table)
     sleepless = f"(SELECT id AS sleeper FROM {executions} WHERE id NOT IN (SELECT execution_id FROM {timers})) s"
-    one = f"{timers}.execution_id = {_literal(template)}"
-    _copy(Timer, {"execution_id": "s.sleeper", "due_at": DUE[connection.vendor]}, f"WHERE {one}", f", {sleepless}")
-    for model in (Execution, Timer):
-        if connection.vendor in ANALYZE:
-            _execute(ANALYZE[connection.vendor].format(connection.ops.quote_name(model._meta.db_table)))
-
-
-def _copy(model: type[models.Model], changes: dict[str, str], condition: str, beside: str = "") -> None:
-    """INSERT ... SELECT of a table into itself. changes: column to SQL."""
-    columns = [str(field.column) for field in model._meta.concrete_fields]
-    table = connection.ops.quote_name(model._meta.db_table)
-    names = ", ".join(map(connection.ops.quote_name, columns))
-    values = ", ".join(changes.get(column) or f"{table}.{connection.ops.quote_name(column)}" for column in columns)
-    _execute(f"INSERT INTO {table} ({names}) SELECT {values} FROM {table}{beside} {condition}")
-
-
-def _execute(sql: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
-
-
-def _new_id() -> str:
-    if connection.vendor == "postgresql":
-        return "gen_random_uuid()"
-    if connection.vendor == "sqlite":
-        return "lower(hex(randomblob(16)))"
-    return "UUID()" if connection.features.has_native_uuid_field else "REPLACE(UUID(), '-', '')"
-
-
-def _literal(value: UUID) -> str:
-    return f"'{value}'" if connection.features.has_native_uuid_field else f"'{value.hex}'"
+    one = f"{timers}.execution_id = {copies.literal(template)}"
+    copies.copy(
+        Timer, {"execution_id": "s.sleeper", "due_at": DUE[connection.vendor]}, f"WHERE {one}", f", {sleepless}"
+    )
+    crowd.analyze(Execution, Timer)
