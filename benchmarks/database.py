@@ -11,31 +11,32 @@ from celery import current_app
 from django.apps import apps
 from django.core.management import call_command
 from django.core.management.color import no_style
-from django.db import connection
+from django.db import connection, connections
 
 TABLE = "floor"
 
 
-def create(*, flush_ms: float = 0.0) -> None:
-    """Drop and make the benchmark database, and migrate it.
+def create(using: str = "default", *, flush_ms: float = 0.0) -> None:
+    """Drop and make a database of the benchmarks, and migrate it.
 
     flush_ms: PostgreSQL, for every session of this database: what a slower disk would add to each flush of the log, the
     floor's included. It is the server's own ``commit_delay``.
     """
-    name = connection.settings_dict["NAME"]
-    connection.close()
-    if connection.vendor == "sqlite":
+    database = connections[using]
+    name = database.settings_dict["NAME"]
+    database.close()
+    if database.vendor == "sqlite":
         for suffix in ("", "-wal", "-shm"):
             Path(f"{name}{suffix}").unlink(missing_ok=True)
     else:
-        quoted = connection.ops.quote_name(name)
-        with connection._nodb_cursor() as cursor:
+        quoted = database.ops.quote_name(name)
+        with database._nodb_cursor() as cursor:
             cursor.execute(f"DROP DATABASE IF EXISTS {quoted}")
             cursor.execute(f"CREATE DATABASE {quoted}")
             if flush_ms:
                 cursor.execute(f"ALTER DATABASE {quoted} SET commit_delay = {round(flush_ms * 1000)}")
                 cursor.execute(f"ALTER DATABASE {quoted} SET commit_siblings = 0")
-    call_command("migrate", verbosity=0)
+    call_command("migrate", database=using, verbosity=0)
 
 
 def clear() -> None:

@@ -13,6 +13,7 @@ DATABASES["default"]["NAME"] = VAR_DIR / f"benchmarks{SUFFIX}.sqlite3" if IS_SQL
 DATABASES["default"]["CONN_MAX_AGE"] = None
 if IS_SQLITE:  # `manage.py durable_worker` polls; no broker
     DURABLE = {"DISPATCHER": "django_durable.dispatch.NullDispatcher"}
+DATABASES["empty"] = {**DATABASES["default"], "NAME": f"{DATABASES['default']['NAME']}_empty"}  # see measures.twins
 CELERY_BROKER_URL = os.environ.get("DURABLE_BENCH_BROKER_URL", "redis://127.0.0.1:6379/13")
 CELERY_TASK_DEFAULT_QUEUE = os.environ.get("DURABLE_BENCH_QUEUE", "durable-benchmarks")
 CELERY_DB_REUSE_MAX = 100

@@ -42,6 +42,8 @@ def ensure_periodic_task(*, using: str, **_: object) -> None:
         return
     task_model = apps.get_model("django_celery_beat", "PeriodicTask")
     interval_model = apps.get_model("django_celery_beat", "IntervalSchedule")
+    if using != router.db_for_write(task_model):  # where beat looks for its entries; names are unique there
+        return
     if not router.allow_migrate_model(using, task_model) or not _has_table(task_model, using):
         return
     if task_model.objects.using(using).filter(task=TASK).exists():

@@ -11,8 +11,8 @@ from django.db import connection
 
 from benchmarks import crowd, database
 from benchmarks.figures import Figure, Target, percentile
+from benchmarks.measures import twins
 from benchmarks.measures.quiet import without_hints
-from benchmarks.measures.scale import probe, timed
 from benchmarks.sizes import Size
 from django_durable import client
 from django_durable.engine import claims
@@ -30,17 +30,16 @@ LISTED = Target(200, of="value", at_most=True)
 def find(size: Size) -> list[Figure]:
     """p95 of each. On PostgreSQL ends the process if one of them reads a table through."""
     database.clear()
-    probe(size)  # caches
-    empty = probe(size)
+    twins.prepare()
     crowd.fill(size)
     among = f"among {size.ended + size.asleep:,}"
-    figures = [
-        Figure(f"find, {name} p95 {among}", "us", [percentile(found, 95)], [percentile(empty[name], 95)], SAME)
-        for name, found in probe(size).items()
-    ]
+    figures = []
+    for name, (found, empty) in twins.probe(size.probes).items():
+        figures.append(Figure(f"find, {name} {among}", "us", found, empty, SAME))
+        figures.append(Figure(f"find, {name} p95 {among}", "us", [percentile(found, 95)], [percentile(empty, 95)]))
     asked = questions(size)
     for name, ask in asked.items():
-        samples = timed(size.probes, ask)
+        samples = [twins.timed(ask) for _ in range(size.probes)]
         figures.append(Figure(f"find, {name} p95", "ms", [percentile(samples, 95) / 1000], target=LISTED))
     if connection.vendor == "postgresql" and size.ended >= FULL_TABLES:
         _refuse_to_read_through(asked)

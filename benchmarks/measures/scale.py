@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from uuid import UUID
 
 from django.db import connection
 
 from benchmarks import copies, crowd, database, workflows
 from benchmarks.figures import Figure, Target
+from benchmarks.measures import twins
 from benchmarks.measures.quiet import without_hints
 from benchmarks.sizes import Size
-from django_durable.engine import claims
-from django_durable.engine.tick import tick
 from django_durable.models import Execution, Status, Timer
 
 DUE = {  # within a month, from tomorrow
@@ -25,38 +22,18 @@ DUE = {  # within a month, from tomorrow
 
 @without_hints
 def scale(size: Size) -> list[Figure]:
-    """The same probes without sleepers, and with more and more of them."""
+    """The same probes with more and more sleepers, beside those of a twin that has none."""
     database.clear()
+    twins.prepare()
     template = workflows.sleeping.using(delay=3600).start(1.0).id
-    probe(size)  # caches
-    empty = probe(size)
     figures = []
     for sleepers in size.sleepers:
         _fall_asleep(template, sleepers)
-        for name, found in probe(size).items():
+        for name, (found, empty) in twins.probe(size.probes).items():
             title = f"{name}, {sleepers:,} asleep"
-            figures.append(Figure(title, "us", found, empty[name], Target(1.2, at_most=True)))
+            figures.append(Figure(title, "us", found, empty, Target(1.2, at_most=True)))
     database.clear()
     return figures
-
-
-def probe(size: Size) -> dict[str, list[float]]:
-    """Microseconds per claim of the next due execution, and per tick that finds nothing due."""
-    due = [workflows.steps.start(1).id for _ in range(size.probes)]
-    found = {"claim": timed(size.probes, lambda: claims.take_next("default", using="default"))}
-    Timer.objects.filter(pk__in=due).delete()
-    Execution.objects.filter(pk__in=due).delete()
-    found["tick"] = timed(size.probes, lambda: tick(using="default"))
-    return found
-
-
-def timed(count: int, act: Callable[[], object]) -> list[float]:
-    samples = []
-    for _ in range(count):
-        began = time.perf_counter()
-        act()
-        samples.append((time.perf_counter() - began) * 1e6)
-    return samples
 
 
 def _fall_asleep(template: UUID, wanted: int) -> None:

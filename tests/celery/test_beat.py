@@ -111,6 +111,23 @@ def test_a_database_that_the_router_keeps_it_from_is_left_alone(settings: Any) -
     assert not periodic_tasks().exists()
 
 
+@with_celery_beat
+@pytest.mark.django_db
+def test_only_the_database_that_beat_reads_has_the_entry(settings: Any) -> None:
+    """A second database that holds all tables: its migrations end here, too, and beat never looks there."""
+
+    class Elsewhere:
+        def db_for_write(self, model: type, **hints: Any) -> str:
+            return "elsewhere"
+
+    periodic_tasks().delete()
+    settings.DATABASE_ROUTERS = [Elsewhere()]
+
+    beat.ensure_periodic_task(using="default")
+
+    assert not periodic_tasks().using("default").exists()
+
+
 def test_without_django_celery_beat_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apps, "is_installed", lambda name: False)
 
