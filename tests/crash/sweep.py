@@ -19,7 +19,7 @@ from unittest import mock
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
 from django.db.models import Q, QuerySet
 from django.test import override_settings
 
@@ -210,7 +210,7 @@ class Sweep:
 
     def _run(self, scenario: Scenario) -> int:
         self._rehearse(scenario)
-        stride = int(os.environ.get("DURABLE_CRASH_STRIDE") or STRIDES[connection.vendor])
+        stride = _stride()
         findings: list[str] = []
         points = 0
         for index in range(len(scenario.acts)):
@@ -226,6 +226,46 @@ class Sweep:
         POINTS[scenario.name] = points
         assert not findings, "\n".join(findings)
         return points * stride
+
+    def refuse(self, scenario: Scenario) -> int:
+        """The database refuses one call of a worker's turn, each in turn, and the process lives on.
+
+        Those of step bodies are left out: what they do about it is theirs. Returns the number of the others, as if none
+        were left out. Raises AssertionError with every finding.
+        """
+        stride = _stride()
+        findings: list[str] = []
+        points = 0
+        for index in (index for index, act in enumerate(scenario.acts) if act is work):
+            calls = self._count(scenario, index)
+            first = 1 + zlib.crc32(f"{scenario.name} {index}".encode()) % stride
+            for at in range(first, len(calls) + 1, stride):
+                if "ledger_app" not in calls[at - 1]:
+                    where = f"{scenario.name}, act {index}, call {at} refused {calls[at - 1]!r}"
+                    findings += [f"{where}: {text}" for text in self._refusal(scenario, index, at)]
+                    points += 1
+                assert len(findings) < MOST_FINDINGS, "\n".join(findings)
+        POINTS[f"{scenario.name}: refused"] = points
+        assert not findings, "\n".join(findings)
+        return points * stride
+
+    def _refusal(self, scenario: Scenario, index: int, at: int) -> list[str]:
+        play = self._prepare(scenario, index)
+        try:
+            with watch_database(DatabaseCalls(at=at, die=_refuse)), suppress(OperationalError):
+                scenario.acts[index](play)
+        finally:
+            connections.close_all()  # a refused ROLLBACK must not leave its transaction to the next turn
+        for each in play.family():  # the pass has given up, and its lease has to run out
+            play.ledger.interrupted(each)
+        Timer.objects.filter(execution__in=play.family()).leased().update(due_at=DatabaseNow())
+        play.deliveries().exclude(token=None).update(due_at=DatabaseNow())
+        try:
+            play.perform(*scenario.acts[index + 1 :])
+            play.finish()
+        except Exception:
+            return [f"recovery failed: {traceback.format_exc()}"]
+        return self._judge(play)
 
     def _play(self, scenario: Scenario) -> Play:
         ledger = Ledger(self._folder / f"ledger-{next(self._plays)}")
@@ -296,6 +336,14 @@ class Sweep:
         end = (execution.status, result)
         wrong = [] if end in play.scenario.ends else [f"ended as {end}, not as one of {play.scenario.ends}"]
         return wrong + check(USING, play.ledger, only=play.family())
+
+
+def _stride() -> int:
+    return int(os.environ.get("DURABLE_CRASH_STRIDE") or STRIDES[connection.vendor])
+
+
+def _refuse() -> None:
+    raise OperationalError("this call is refused")
 
 
 def _watched(work: Callable[[Threads], None], calls: DatabaseCalls) -> Callable[[Threads], None]:
