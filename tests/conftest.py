@@ -8,8 +8,10 @@ from unittest import mock
 import django
 import pytest
 from django.db import connection
+from django.test import TransactionTestCase
 
 from django_durable.events import receivers
+from tests import flushing, sampling
 from tests.services import BROKERS
 
 # tests.matrix names a file here, to learn which brokers the tests really went through.
@@ -18,6 +20,17 @@ USED_BROKERS_FILE = "DURABLE_TEST_USED_BROKERS"
 
 def pytest_report_header() -> str:
     return f"database: {connection.vendor}, Django {django.get_version()}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """After those of the folders, which say what they have left out."""
+    sampling.tell(terminalreporter)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_flush() -> Iterator[None]:
+    with mock.patch.object(TransactionTestCase, "_fixture_teardown", flushing.flush):
+        yield
 
 
 @pytest.fixture(autouse=True)

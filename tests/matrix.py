@@ -7,6 +7,7 @@ one job it is shown as it comes.
 
 ``DURABLE_REQUIRE=postgres,mariadb,redis,rabbitmq`` turns "not covered" into a failure for those named.
 A broker counts as covered when a test that uses the ``broker_url`` fixture ran on it, not because it answered.
+What a run has left out of crash points, orders and programs stands under its line.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import IO
@@ -26,6 +27,7 @@ from typing import IO
 import celery
 import django
 
+from tests import sampling
 from tests.conftest import USED_BROKERS_FILE
 from tests.services import BROKERS, DATABASES, Service, Unavailable, answer
 
@@ -41,10 +43,16 @@ class Line:
     covered: bool
     text: str
     failed: bool = False
+    sampled: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         verdict = "FAILED" if self.failed else "covered" if self.covered else "NOT covered"
-        return f"  {self.service.title:<12}{verdict:<13}{self.text}"
+        return "\n".join(
+            [
+                f"  {self.service.title:<12}{verdict:<13}{self.text}",
+                *(f"{'':<14}sampled      {text}" for text in self.sampled),
+            ]
+        )
 
 
 def main() -> int:
@@ -127,19 +135,21 @@ def _cover(line: Line, environment: dict[str, str], options: argparse.Namespace)
     service, version, is_live = line.service, line.text, options.jobs == 1
     title = f"\n==== {service.title} {version}, {_versions()}"
     started = time.perf_counter()
-    with tempfile.NamedTemporaryFile("w+", errors="replace", prefix=f"test-{service.name}-", suffix=".log") as output:
+    with (
+        tempfile.NamedTemporaryFile("w+", errors="replace", prefix=f"test-{service.name}-", suffix=".log") as output,
+        tempfile.NamedTemporaryFile("w+", prefix="sampled-") as sampled,
+    ):
         print(title if is_live else f"{title}: started, tail -f {output.name}", flush=True)
-        status = _pytest(
-            {**environment, "DURABLE_TEST_DATABASE": service.name, "PYTHONUNBUFFERED": "1"},
-            options.pytest,
-            None if is_live else output,
-        )
+        told = {"DURABLE_TEST_DATABASE": service.name, "PYTHONUNBUFFERED": "1", sampling.FILE: sampled.name}
+        status = _pytest({**environment, **told}, options.pytest, None if is_live else output)
         output.seek(0)
         if not is_live:
             with _PRINTING:
                 print(title, output.read(), sep="\n", flush=True)
+        left_out = sampled.read().splitlines()
     text = f"{version}, in {time.perf_counter() - started:.0f} s"
-    return Line(service, status == 0, text if status == 0 else f"{text}, pytest ended with {status}", status != 0)
+    text = text if status == 0 else f"{text}, pytest ended with {status}"
+    return Line(service, status == 0, text, status != 0, left_out)
 
 
 _PRINTING = Lock()

@@ -196,7 +196,8 @@ def _row_of(matcher: Matcher, child_id: UUID) -> tuple[Any, ...] | None:
     else:
         wanted = {child_id} - shared.seen.keys()
     if wanted:
-        shared.seen |= dict.fromkeys(wanted) | _rows(wanted, using)
+        with matcher.reading():
+            shared.seen |= dict.fromkeys(wanted) | _rows(wanted, using)
     return shared.seen[child_id]
 
 

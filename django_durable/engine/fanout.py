@@ -8,6 +8,7 @@ parent makes a pass when it has started them, when all have ended, and when the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from copy import copy
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,7 +16,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.db import Error, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 
 from django_durable import codec, dispatch
@@ -217,7 +218,8 @@ def _join(matcher: Matcher, part: Call, family: Family, policy: str, *, settle: 
         if matcher.shared.has_just_begun(family.first):
             left = family.count
         else:
-            left = _look(matcher, call, family, policy, settle=settle)
+            with matcher.reading():
+                left = _look(matcher, call, family, policy, settle=settle)
         if left:
             about = f"{left} children of {part.name}"
             opened = call.checkpoint(status=StepStatus.WAITING)
@@ -278,12 +280,7 @@ def _call_off(matcher: Matcher, family: Family) -> None:
     using = matcher.claim.using
     left = family.rows(using).open().filter(cancel_requested_at__isnull=True)
     for child_ids in children.pages(left):
-        try:
-            transitions.request_cancels(
-                child_ids, using=using, reason=f"a child beside it of {family.first} has failed"
-            )
-        except Error as error:
-            raise matcher.leave(Abandon(error)) from error
+        transitions.request_cancels(child_ids, using=using, reason=f"a child beside it of {family.first} has failed")
 
 
 # -- results -------------------------------------------------------------------------------------------
@@ -339,13 +336,9 @@ class Results(Sequence[Any]):
     def _read(self, start: int) -> list[Any]:
         """One page of rows, None for those that are gone. Inside of the workflow function a failure leaves it."""
         page = Family(self._family.id_of(start), min(_RESULTS_PAGE, len(self) - start))
-        try:
-            rows = page.rows(self._matcher.claim.using).values_list("pk", "status", "result", "error")
+        rows = page.rows(self._matcher.claim.using).values_list("pk", "status", "result", "error")
+        with self._matcher.reading() if self._is_in_function() else nullcontext():
             found = {row[0]: row[1:] for row in rows}
-        except Error as error:
-            if self._is_in_function():
-                raise self._matcher.leave(Abandon(error)) from error
-            raise
         if len(found) < page.count and self._matcher.claim.lost and self._is_in_function():
             raise self._matcher.leave(Abandon(LeaseLostError()))  # a history from elsewhere, replayed without the rows
         return [found.get(page.id_of(index)) for index in range(page.count)]

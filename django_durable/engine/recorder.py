@@ -5,7 +5,8 @@ A database or a lease that fails here leaves the function: the workflow must not
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -135,6 +136,14 @@ class Recorder:
         try:
             return write()
         except (LeaseLostError, *TRANSIENT) as error:
+            raise self.leave(Abandon(error)) from error
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Around what the engine reads in the midst of the function, which must not see a database that fails."""
+        try:
+            yield
+        except Error as error:
             raise self.leave(Abandon(error)) from error
 
     def stored(self, load: Callable[[str], T], text: str | None) -> T:

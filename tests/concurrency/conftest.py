@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 
 from django_durable.definitions import registry
+from tests import sampling
+from tests.concurrency.interleaver import Exploration
+from tests.concurrency.together import LONGEST_SECONDS
 from tests.ledger_app.ledger import VARIABLE, Ledger
 from tests.ledger_app.relaxed import commits_without_disk
 
-SCHEDULES: dict[str, int] = {}  # by scene
+SCHEDULES: dict[str, Exploration] = {}  # by scene
 POLLING = {"DISPATCHER": "django_durable.dispatch.NullDispatcher", "PARALLEL_STEPS": 1}
 
 
@@ -47,7 +50,7 @@ def ledger(
 
 def _heartbeat_ends() -> None:
     """The heartbeat thread ends by itself once nothing runs; its connection must not outlive the test. Bounded."""
-    ends_at = time.monotonic() + 5
+    ends_at = time.monotonic() + LONGEST_SECONDS
     while any(thread.name == "durable-heartbeat" for thread in threading.enumerate()) and time.monotonic() < ends_at:
         time.sleep(0.01)
 
@@ -55,6 +58,11 @@ def _heartbeat_ends() -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if SCHEDULES:
         terminalreporter.section("orders of database calls")
-        for title, count in SCHEDULES.items():
-            terminalreporter.line(f"{count:6} {title}")
-        terminalreporter.line(f"{sum(SCHEDULES.values()):6} in {len(SCHEDULES)} scenes, each run checked")
+        for title, explored in SCHEDULES.items():
+            terminalreporter.line(f"{explored.schedules:6} {'of all' if explored.is_complete else 'of more'}  {title}")
+        count, whole = (
+            sum(one.schedules for one in SCHEDULES.values()),
+            sum(one.is_complete for one in SCHEDULES.values()),
+        )
+        terminalreporter.line(f"{count:6} in {len(SCHEDULES)} scenes, each run checked")
+        sampling.SAID.append(f"orders of database calls: {count:,}, all of {whole} of {len(SCHEDULES)} scenes")

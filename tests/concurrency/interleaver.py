@@ -218,15 +218,14 @@ class Interleaver:
         self._moved, self._locks = threading.Condition(), blocking()
         self._actors: list[_Actor] = []
 
-    def explore(self, play: Play, judge: Judge, *, seconds: float, deaths: int = 0) -> Exploration:
+    def explore(self, play: Play, judge: Judge, *, most: int, deaths: int = 0) -> Exploration:
         """Try every order. play: prepares one run and returns what each actor does. judge: what is wrong after it.
 
-        judge gets each actor's value or exception. seconds: no further schedule is begun after that.
+        judge gets each actor's value or exception. most: no further schedule is begun after so many.
         deaths: of how many actors in one schedule.
         """
         found, path = Exploration(), _DepthFirst()
-        ends_at = time.monotonic() + seconds
-        while time.monotonic() < ends_at and len(found.findings) < MOST_FINDINGS:
+        while found.schedules < most and len(found.findings) < MOST_FINDINGS:
             self._try(found, play, judge, path.choose, deaths)
             if not path.turn():
                 found.is_complete = True

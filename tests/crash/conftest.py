@@ -9,7 +9,8 @@ from unittest import mock
 import pytest
 
 from django_durable.engine import advance, heartbeat
-from tests.crash.sweep import POINTS, Sweep
+from tests import sampling
+from tests.crash.sweep import PLACES, POINTS, Sweep
 from tests.ledger_app.ledger import VARIABLE
 from tests.ledger_app.relaxed import commits_without_disk
 
@@ -40,8 +41,9 @@ class _no_thread:  # noqa: N801
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if POINTS:
+    if PLACES:
         terminalreporter.section("crash points")
-        for name, count in sorted(POINTS.items()):
-            terminalreporter.line(f"{count:6} {name}")
-        terminalreporter.line(f"{sum(POINTS.values()):6} in {len(POINTS)} sweeps, each recovered and checked")
+        for name, places in sorted(PLACES.items()):
+            terminalreporter.line(f"{POINTS[name]:6} of {places:5} {name}")
+        terminalreporter.line(f"{sum(POINTS.values()):6} in {len(PLACES)} sweeps, each recovered and checked")
+        sampling.SAID.append(f"crash points: {sum(POINTS.values()):,} of {sum(PLACES.values()):,}")

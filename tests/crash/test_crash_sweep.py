@@ -312,7 +312,7 @@ SCENARIOS = [
         timeout=0.05,
         acts=(start, work, work, work, work),
         ends=(("timed_out", None),),
-        at_least=50,
+        at_least=40,
     ),
     Scenario(
         name="rollback and go on",

@@ -8,14 +8,13 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from django.db import connection
 from standardwebhooks.webhooks import Webhook
 
 from django_durable import client
 from django_durable.clock import DatabaseNow
 from django_durable.engine.webhooks import delivering, sending
 from django_durable.models import AuditEntry, OutboxEvent, WebhookDelivery
-from tests.crash.sweep import Play, Scenario, Sweep, work
+from tests.crash.sweep import Play, Scenario, Sweep, least, work
 from tests.ledger_app import programs
 
 
@@ -104,8 +103,3 @@ def test_every_crash_of_a_sender_sends_everything_at_least_once(sweep: Sweep, po
         told.add(entry_id)
     assert told == wanted
     assert points >= least(SENDING)
-
-
-def least(scenario: Scenario) -> float:
-    """What is one statement on PostgreSQL is several elsewhere; and what is left out is only estimated."""
-    return scenario.at_least * (0.4 if connection.vendor == "postgresql" else 1) * 0.6

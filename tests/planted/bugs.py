@@ -48,6 +48,19 @@ _FINDING = "tests/client/test_finding.py"
 
 BUGS = (
     Bug(
+        "refused-read-fails-the-workflow",
+        (
+            Edit(
+                "django_durable/engine/recorder.py",
+                """            yield
+        except Error as error:""",
+                """            yield
+        except ZeroDivisionError as error:""",
+            ),
+        ),
+        ("tests/engine/test_refused_reads.py::test_a_read_that_is_refused_is_tried_again",),
+    ),
+    Bug(
         "canary-deletes-what-is-open",
         (
             Edit(

@@ -20,6 +20,8 @@ from tests.planted.witness import REPORT
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LIMIT_SECONDS = 120.0
+# A bug is asked for in more places than the gate has time for.
+WHOLE = {"DURABLE_CRASH_STRIDE": "5", "DURABLE_TEST_ORDERS": "1000"}
 
 
 class Moved(Exception):
@@ -69,6 +71,7 @@ def run(tree: Path, tests: Iterable[str], *, database: str, limit_seconds: float
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"} | {
         "PYTHONPATH": str(tree),
         "DURABLE_TEST_DATABASE": database,
+        **WHOLE,
         "DURABLE_TEST_DB_SUFFIX": os.environ.get("DURABLE_TEST_DB_SUFFIX", "") + "_planted",
         REPORT: str(report),
     }
