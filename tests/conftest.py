@@ -16,6 +16,13 @@ from tests.services import BROKERS
 
 # tests.matrix names a file here, to learn which brokers the tests really went through.
 USED_BROKERS_FILE = "DURABLE_TEST_USED_BROKERS"
+# What touches no database of the suite: tests.matrix leaves it to the first one.
+ONCE = ("benchmarks", "docs/test_tutorial.py", "planted", "storm", "typing")
+ONCE_ELSEWHERE = "DURABLE_TEST_ONCE_ELSEWHERE"
+collect_ignore = []
+if ONCE_ELSEWHERE in os.environ:
+    collect_ignore += ONCE
+    sampling.SAID.append(f"left to {os.environ[ONCE_ELSEWHERE]}: {', '.join(ONCE)}")
 
 
 def pytest_report_header() -> str:
