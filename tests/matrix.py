@@ -7,7 +7,8 @@ one job it is shown as it comes.
 
 ``DURABLE_REQUIRE=postgres,mariadb,redis,rabbitmq`` turns "not covered" into a failure for those named.
 A broker counts as covered when a test that uses the ``broker_url`` fixture ran on it, not because it answered.
-Tests that touch no database run beside the first one. What a run has left out stands under its line.
+Tests that touch no database, and those of the second broker, run beside the first one. What a run has left out stands
+under its line.
 """
 
 import argparse
