@@ -13,7 +13,7 @@ PYTHON ?=
 VENV ?= .venv
 DJANGO ?=
 ARGS ?=
-# The databases on which the long storm dies at every place; a comma would end an argument of make's $(if).
+# The databases on which the long storm dies at every place and plays every order; a comma would end an argument of make's $(if).
 SWEPT := sqlite,postgres
 # django-celery-beat refuses Django 6.1 so far; a run there says TEST_EXTRAS=postgres,pydantic,test
 TEST_EXTRAS ?= beat,postgres,pydantic,test
@@ -48,8 +48,9 @@ bench: $(VENV)/.test ## measure; ARGS="--only steps --database postgres"
 storm: $(VENV)/.test ## hurt real workers and servers at random; SEED=1 repeats one, SHORT=1 for CI, LONG=1 takes two hours
 	$(PY) -m tests.storm $(if $(SEED),--seed $(SEED)) $(if $(filter-out 0,$(SHORT)),--short) \
 	    $(if $(filter-out 0,$(LONG)),--long) $(ARGS)
-	$(if $(filter-out 0,$(LONG)),DURABLE_CRASH_STRIDE=1 DURABLE_TEST_LIMIT_SECONDS=14400 \
-	    $(PY) -m tests.matrix --only $(SWEPT) -- tests/crash)
+	$(if $(filter-out 0,$(LONG)),DURABLE_CRASH_STRIDE=1 DURABLE_TEST_ORDERS=100000 DURABLE_TEST_SCHEDULES=500 \
+	    DURABLE_TEST_SEED=$(or $(SEED),0) DURABLE_TEST_LIMIT_SECONDS=14400 \
+	    $(PY) -m tests.matrix --only $(SWEPT) -- tests/crash tests/concurrency/test_all_orders.py)
 	$(if $(filter-out 0,$(LONG)),$(PY) -m tests.generated --programs 100000 $(if $(SEED),--seed $(SEED)))
 
 planted: $(VENV)/.test ## plant known bugs in copies of the code; the tests must catch each; ARGS="--only no-sweep"

@@ -23,7 +23,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-START_SECONDS = 20.0
+START_SECONDS = 120.0
 SERVER_USER = "postgres"
 
 

@@ -16,6 +16,14 @@ from tests.services import BROKERS
 
 # tests.matrix names a file here, to learn which brokers the tests really went through.
 USED_BROKERS_FILE = "DURABLE_TEST_USED_BROKERS"
+# What touches no database of the suite: tests.matrix leaves it to the first one.
+ONCE = ("benchmarks", "docs/test_tutorial.py", "planted", "storm", "typing")
+FIRST_BROKER = "redis"  # brokers and databases do not know of each other: the other broker too is tried once
+ONCE_ELSEWHERE = "DURABLE_TEST_ONCE_ELSEWHERE"
+collect_ignore = []
+if ONCE_ELSEWHERE in os.environ:
+    collect_ignore += ONCE
+    sampling.SAID.append(f"left to {os.environ[ONCE_ELSEWHERE]}: {', '.join(ONCE)}, every broker but {FIRST_BROKER}")
 
 
 def pytest_report_header() -> str:
@@ -49,6 +57,8 @@ def broker_url(request: pytest.FixtureRequest) -> str:
     broker = BROKERS[request.param]
     if not os.environ.get(broker.url_variable):
         pytest.skip(f"{broker.title}: `make test` found none; for a plain pytest run set {broker.url_variable}")
+    if ONCE_ELSEWHERE in os.environ and broker.name != FIRST_BROKER:
+        pytest.skip(f"{broker.title}: left to {os.environ[ONCE_ELSEWHERE]}")
     if USED_BROKERS_FILE in os.environ:
         with Path(os.environ[USED_BROKERS_FILE]).open("a") as file:
             file.write(f"{broker.name}\n")

@@ -7,7 +7,8 @@ one job it is shown as it comes.
 
 ``DURABLE_REQUIRE=postgres,mariadb,redis,rabbitmq`` turns "not covered" into a failure for those named.
 A broker counts as covered when a test that uses the ``broker_url`` fixture ran on it, not because it answered.
-What a run has left out of crash points, orders and programs stands under its line.
+Tests that touch no database, and those of the second broker, run beside the first one. What a run has left out stands
+under its line.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -28,11 +30,12 @@ import celery
 import django
 
 from tests import sampling
-from tests.conftest import USED_BROKERS_FILE
+from tests.conftest import ONCE_ELSEWHERE, USED_BROKERS_FILE
 from tests.services import BROKERS, DATABASES, Service, Unavailable, answer
 
 # Far above what a healthy run takes: a hung suite ends, and says where (faulthandler_timeout), instead of waiting.
 LIMIT_SECONDS = float(os.environ.get("DURABLE_TEST_LIMIT_SECONDS", "3600"))
+LAST_WORDS_SECONDS = 10.0
 
 
 @dataclass
@@ -110,7 +113,10 @@ def _cover_all(environment: dict[str, str], options: argparse.Namespace) -> list
     lines = {service.name: _look(service, options) for service in DATABASES.values()}
     found = [line for line in lines.values() if line.covered]
     with ThreadPoolExecutor(max_workers=max(1, min(options.jobs, len(found)))) as pool:
-        runs = [pool.submit(_cover, line, environment, options) for line in found]
+        others = dict(environment)
+        if found and not any(argument.startswith("tests") for argument in options.pytest):
+            others[ONCE_ELSEWHERE] = found[0].service.title
+        runs = [pool.submit(_cover, line, environment if line is found[0] else others, options) for line in found]
         try:
             lines |= {run.result().service.name: run.result() for run in runs}
         except KeyboardInterrupt:
@@ -171,6 +177,9 @@ def _pytest(environment: dict[str, str], arguments: list[str], output: IO[str] |
         return process.wait(timeout=LIMIT_SECONDS)
     except subprocess.TimeoutExpired:
         print(f"\npytest was stopped after {LIMIT_SECONDS:.0f} s (DURABLE_TEST_LIMIT_SECONDS)", file=output, flush=True)
+        process.send_signal(signal.SIGABRT)  # faulthandler prints every thread's traceback, and with it the test
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=LAST_WORDS_SECONDS)
         return 124
     finally:
         _RUNNING.discard(process)

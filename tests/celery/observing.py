@@ -1,6 +1,5 @@
 """What a test can see of an execution from outside: its trace, its row, its holder."""
 
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,9 +43,9 @@ def finished(execution: Any) -> bool:
     return client.get(execution).is_closed
 
 
-def result_of(fleet: Fleet, execution: Any, seconds: float) -> Any:
-    """The workflow's result; fails with the logs if it does not come in time."""
-    fleet.eventually(lambda: finished(execution), seconds, f"{execution} ends; it is {client.inspect(execution)}")
+def result_of(fleet: Fleet, execution: Any) -> Any:
+    """The workflow's result; fails with the logs if it does not come."""
+    fleet.eventually(lambda: finished(execution), f"{execution} ends; it is {client.inspect(execution)}")
     return client.result(execution)
 
 
@@ -54,10 +53,6 @@ def holder_pid(execution: Any) -> int:
     """The process that holds the execution now; 0 if none does."""
     timer = getattr(Execution.objects.select_related("timer").get(pk=execution.pk), "timer", None)
     return int(timer.holder.split(":")[1]) if timer is not None and timer.token is not None else 0
-
-
-def seconds_since(at: float) -> float:
-    return time.time() - at
 
 
 def sessions() -> list[str]:

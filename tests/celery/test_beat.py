@@ -149,7 +149,7 @@ def test_the_database_scheduler_ticks_by_the_migrated_entry(fleet: Fleet, trace:
     execution = mixed.start(str(trace))
     client.signal(execution, "go", True)
 
-    assert result_of(fleet, execution, 30)["answer"] is True
+    assert result_of(fleet, execution)["answer"] is True
     assert "DatabaseScheduler" in scheduler.text()
     assert periodic_tasks().get().total_run_count or "Sending due task" in scheduler.text()
     assert not Timer.objects.exists()

@@ -41,24 +41,24 @@ def test_connections_ended_in_a_step_and_between_tasks_cost_nothing(
 ) -> None:
     worker = fleet.worker(pool, concurrency=1, DURABLE_TEST_DB_REUSE_MAX=reuse)
     execution = two_steps.start(str(trace))
-    fleet.eventually(lambda: trace.of("one-began"), 10, "the first step runs")
+    fleet.eventually(lambda: trace.of("one-began"), "the first step runs")
     assert throw_everybody_out() >= 1
     trace.open("one")
     trace.open("two")
-    assert result_of(fleet, execution, 15) == ["one", "two"]
+    assert result_of(fleet, execution) == ["one", "two"]
     assert len(trace.of("one-began")) == len(trace.of("two-began")) == 1  # no step was repeated
 
     throw_everybody_out()  # now it idles; with CELERY_DB_REUSE_MAX it had kept its connection
     fleet.plain_beat()
     following = mixed.start(str(trace))
     client.signal(following, "go", "still here")
-    assert result_of(fleet, following, 20)["answer"] == "still here"
+    assert result_of(fleet, following)["answer"] == "still here"
     assert worker.process.poll() is None
 
 
 def wait_for_a_sign_of_life(fleet: Fleet, execution: Any) -> None:
     lease_ends_at = Timer.objects.get(pk=execution.pk).due_at
-    fleet.eventually(lambda: Timer.objects.get(pk=execution.pk).due_at > lease_ends_at, 5, "the lease is extended")
+    fleet.eventually(lambda: Timer.objects.get(pk=execution.pk).due_at > lease_ends_at, "the lease is extended")
 
 
 @pytest.mark.parametrize("reuse", ["0", "100"])
@@ -66,26 +66,26 @@ def test_a_restarted_database_needs_no_restarted_worker(
     cluster: PostgresCluster, fleet_there: Fleet, trace: Trace, tmp_path: Path, reuse: str
 ) -> None:
     fleet = fleet_there
-    worker = fleet.worker(DURABLE_TEST_DB_REUSE_MAX=reuse, DURABLE_TEST_LEASE_SECONDS="3")
+    worker = fleet.worker(DURABLE_TEST_DB_REUSE_MAX=reuse, DURABLE_TEST_LEASE_SECONDS="9")
     fleet.plain_beat()
     execution = two_steps.start(str(trace))
-    fleet.eventually(lambda: trace.of("one-began"), 10, "the first step runs")
+    fleet.eventually(lambda: trace.of("one-began"), "the first step runs")
     cluster.stop_immediate()
-    fleet.eventually(lambda: "No sign of life" in worker.text(), 10, "the heartbeat has met the outage")
+    fleet.eventually(lambda: "No sign of life" in worker.text(), "the heartbeat has met the outage")
     cluster.start()
     connection.close()  # this process's own, which is dead
     trace.open("one")
     trace.open("two")
-    assert result_of(fleet, execution, 15) == ["one", "two"]
+    assert result_of(fleet, execution) == ["one", "two"]
     assert len(trace.of("one-began")) <= 2  # the second time if the lease ran out meanwhile
 
     later = Trace(tmp_path / "later")
     following = two_steps.start(str(later))
-    fleet.eventually(lambda: later.of("one-began"), 10, "the next execution runs")
+    fleet.eventually(lambda: later.of("one-began"), "the next execution runs")
     wait_for_a_sign_of_life(fleet, following)
     later.open("one")
     later.open("two")
-    assert result_of(fleet, following, 10) == ["one", "two"]
+    assert result_of(fleet, following) == ["one", "two"]
     assert len(later.of("one-began")) == len(later.of("two-began")) == 1
     assert worker.process.poll() is None
 
@@ -97,16 +97,16 @@ def test_an_idle_worker_holds_no_connection_and_no_transaction(
     fleet: Fleet, trace: Trace, pool: str, reuse: str, most: int
 ) -> None:
     """most: one for each child, when Celery is told to keep them."""
-    fleet.worker(pool, DURABLE_TEST_DB_REUSE_MAX=reuse, DURABLE_TEST_LEASE_SECONDS="2")
+    fleet.worker(pool, DURABLE_TEST_DB_REUSE_MAX=reuse, DURABLE_TEST_LEASE_SECONDS="6")
     executions = [two_steps.start(str(trace)) for _ in range(4)]
-    fleet.eventually(lambda: len(trace.of("one-began")) == 2, 10, "both children work")
+    fleet.eventually(lambda: len(trace.of("one-began")) == 2, "both children work")
     wait_for_a_sign_of_life(fleet, executions[0])
     trace.open("one")
     trace.open("two")
     for execution in executions:
-        result_of(fleet, execution, 15)
+        result_of(fleet, execution)
 
-    fleet.eventually(lambda: sessions() == ["idle"] * most, 5, "connections are closed")
+    fleet.eventually(lambda: sessions() == ["idle"] * most, "connections are closed")
     ends_at = time.monotonic() + 1.5  # longer than any thread of ours sleeps
     while time.monotonic() < ends_at:
         assert sessions() == ["idle"] * most

@@ -12,7 +12,7 @@ from pathlib import Path
 from django_durable import Context, Retry, current_step, step, workflow
 from django_durable.models import Execution
 
-LONGEST_SECONDS = 30.0
+LONGEST_SECONDS = 180.0
 
 
 def mark(trace: str, event: str) -> None:
@@ -54,7 +54,7 @@ def mixed(ctx: Context, trace: str) -> dict[str, object]:
     ctx.step("first", mark, trace, "first")
     attempts = ctx.step(flaky, trace)
     ctx.sleep(1.2)
-    answer = ctx.wait_for_signal("go", timeout=20)
+    answer = ctx.wait_for_signal("go", timeout=180)
     found = ctx.step(count_executions, trace)
     return {"attempts": attempts, "answer": answer, "found": found}
 

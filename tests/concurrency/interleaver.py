@@ -29,7 +29,7 @@ from django.db import connection, connections
 from django_durable.testing.faults import watch_database
 from tests.concurrency.blocking import Blocking, blocking
 
-LONGEST_SECONDS = 30.0  # for one actor to get from one call to the next
+LONGEST_SECONDS = 120.0  # for one actor to get from one call to the next
 LOCK_POLL_SECONDS = 0.002
 MOST_FINDINGS = 5  # no need to hear the same of a thousand orders
 DEATH_WEIGHT = 0.05  # of a death against a move, where chance chooses

@@ -13,13 +13,12 @@ from django_durable.engine import worker
 from django_durable.engine.tick import tick
 from django_durable.models import Execution, Timer
 from django_durable.testing.faults import Hint, LyingDispatcher
-from tests.concurrency.together import together
+from tests.concurrency.together import LONGEST_SECONDS, together
 from tests.invariants import check
 from tests.ledger_app import programs
 from tests.ledger_app.ledger import Ledger
 
 THREADS = 3
-LONGEST_SECONDS = 60
 
 
 @pytest.fixture(autouse=True)

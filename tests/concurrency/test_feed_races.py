@@ -60,7 +60,7 @@ def test_each_reader_sees_each_entry_once_in_one_order() -> None:
 
     def watcher() -> None:
         for _ in range(WRITERS):
-            assert left.acquire(timeout=50)
+            assert left.acquire(timeout=150)
         ended.set()
 
     outcomes = together(

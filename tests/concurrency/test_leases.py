@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.db import OperationalError, transaction
@@ -17,7 +18,7 @@ from django_durable.engine.journal import Journal
 from django_durable.engine.outcomes import Ended, Park
 from django_durable.exceptions import LeaseLostError
 from django_durable.models import AuditEntry, Execution, Signal, Status, Step, StuckReason, Timer
-from tests.concurrency.together import Gate, in_background
+from tests.concurrency.together import LONGEST_SECONDS, Gate, in_background
 from tests.invariants import check
 from tests.ledger_app import programs
 from tests.ledger_app.ledger import Ledger
@@ -132,7 +133,7 @@ def test_a_worker_that_wakes_up_late_doubles_nothing(ledger: Ledger, atomic: boo
 
     execution = program.start()
     with in_background(lambda: worker.drain("default", using="default")) as outcomes:
-        assert gate.entered.wait(20)
+        assert gate.entered.wait(LONGEST_SECONDS)
         _end_lease(execution)
         assert worker.advance_one(execution.id, using="default")
         after_second = list(Step.objects.values())
@@ -151,7 +152,7 @@ def test_a_live_lease_is_respected_and_an_ended_one_is_not(configure: Callable[.
     first = _take(execution)
     due = Timer.objects.filter(execution_id=execution.id).due()
 
-    second, ends_at = None, time.monotonic() + 10
+    second, ends_at = None, time.monotonic() + LONGEST_SECONDS
     while second is None:
         assert time.monotonic() < ends_at
         was_due = due.exists()
@@ -165,7 +166,8 @@ def test_a_live_lease_is_respected_and_an_ended_one_is_not(configure: Callable[.
 
 
 def test_the_heartbeat_keeps_the_lease_of_a_long_step(configure: Callable[..., None]) -> None:
-    configure(LEASE_SECONDS=0.5, HEARTBEAT_SECONDS=0.1)
+    """Its end moves on while the step runs: what a slow machine cannot be late for is a lease of minutes."""
+    configure(LEASE_SECONDS=300, HEARTBEAT_SECONDS=0.1)
     gate = Gate()
 
     @workflow("race.long")
@@ -174,10 +176,11 @@ def test_the_heartbeat_keeps_the_lease_of_a_long_step(configure: Callable[..., N
 
     execution = program.start()
     with in_background(lambda: worker.drain("default", using="default")) as outcomes:
-        assert gate.entered.wait(20)
-        ends_at = time.monotonic() + 1.5  # three leases
-        stolen = None
-        while stolen is None and time.monotonic() < ends_at:
+        assert gate.entered.wait(LONGEST_SECONDS)
+        timer = Timer.objects.filter(execution_id=execution.id)
+        first, ends_at, stolen = timer.get().due_at, time.monotonic() + LONGEST_SECONDS, None
+        while stolen is None and timer.get().due_at < first + timedelta(seconds=0.3):
+            assert time.monotonic() < ends_at
             stolen = claims.take(execution.id, using="default")
             time.sleep(0.02)
         gate.opened.set()
@@ -193,11 +196,12 @@ def test_the_heartbeat_notices_a_lost_lease(configure: Callable[..., None]) -> N
     claim = _take(execution)
     with heartbeat.keep(claim):
         _end_lease(execution)
-        successor = claims.take(execution.id, using="default")
+        # The old heartbeat may have been faster and extended its lease; then it is tried again.
+        while claims.take(execution.id, using="default") is None:
+            _end_lease(execution)
         _wait_until_lost(claim)
 
-    # The old heartbeat may have been faster and extended its lease; then nobody has lost anything.
-    assert claim.lost is (successor is not None)
+    assert claim.lost
 
 
 def test_a_heartbeat_that_the_database_refuses_counts_as_lost(
@@ -229,7 +233,7 @@ def test_a_pass_that_lost_its_lease_starts_no_further_step(ledger: Ledger, confi
         """Its successor takes the lease; wait until this worker's heartbeat has seen that."""
         Timer.objects.update(token="0" * 32, holder="somebody else")
         time.sleep(0.01)
-        ends_at = time.monotonic() + 5
+        ends_at = time.monotonic() + LONGEST_SECONDS
         while not heartbeat_is_idle() and time.monotonic() < ends_at:
             time.sleep(0.01)
 
@@ -244,6 +248,6 @@ def test_a_pass_that_lost_its_lease_starts_no_further_step(ledger: Ledger, confi
 
 
 def _wait_until_lost(claim: Claim) -> None:
-    ends_at = time.monotonic() + 5
+    ends_at = time.monotonic() + LONGEST_SECONDS
     while not claim.lost and time.monotonic() < ends_at:
         time.sleep(0.01)

@@ -13,7 +13,7 @@ from django_durable import Context, client, workflow
 from django_durable.engine import claims, transitions, worker
 from django_durable.exceptions import ExecutionClosedError
 from django_durable.models import Execution, Step, Timer
-from tests.concurrency.together import Gate, in_background, together
+from tests.concurrency.together import LONGEST_SECONDS, Gate, in_background, together
 from tests.invariants import check
 from tests.ledger_app import programs
 from tests.ledger_app.ledger import Ledger
@@ -58,7 +58,7 @@ def test_what_runs_when_it_is_terminated_is_not_recorded(ledger: Ledger, kind: s
 
     execution = program.start()
     with in_background(_work) as outcomes:
-        assert gate.entered.wait(20)
+        assert gate.entered.wait(LONGEST_SECONDS)
         client.terminate(execution.id, reason="race", actor="ada")
         gate.opened.set()
 

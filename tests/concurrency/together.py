@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import connections
 
-LONGEST_SECONDS = 60.0
+LONGEST_SECONDS = 180.0
 
 
 class Gate:

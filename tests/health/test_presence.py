@@ -135,7 +135,7 @@ def test_an_announcer_says_it_until_it_is_stopped(monkeypatch):
     announcer = Announcer(worker())
     announcer.start()
     try:
-        assert twice.wait(timeout=20)
+        assert twice.wait(timeout=120)
         assert Node.objects.get().name == "w@here"
     finally:
         announcer.stop()
@@ -156,7 +156,7 @@ def test_the_embedded_worker_is_there_while_it_runs(monkeypatch, own_signals):
         return told
 
     def running(self, *, until_idle):
-        assert spoken.wait(timeout=20)
+        assert spoken.wait(timeout=120)
         seen.extend(Node.objects.filter(kind="worker").values_list("source", "queues"))
         return 0
 

@@ -20,7 +20,7 @@ def test_never_more_than_the_limit_run_at_once_and_all_finish(settings, tmp_path
     settings.DURABLE = {"DISPATCHER": "django_durable.dispatch.NullDispatcher", "MAX_CLAIMS": 1000}
 
     with commits_without_disk(), caplog.at_level("CRITICAL", logger="django_durable"):
-        seen = crew.play(tmp_path, executions=100, workers=8, kills=8, patience=150)
+        seen = crew.play(tmp_path, executions=100, workers=8, kills=8, patience=900)
 
     assert (seen.completed, seen.overrun) == (100, 0)
     assert seen.kills > 0
