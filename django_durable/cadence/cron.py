@@ -47,10 +47,13 @@ class Cron(Ticks):
 
     def _after(self, moment: datetime) -> datetime | None:
         wall = walls.following(self._alternatives, zones.wall_time(moment, self._zone))
-        # What the clock shows again after it was set back has been ticks before.
-        while wall is not None and zones.instant_of(wall, self._zone) <= moment:
+        while wall is not None:
+            instant = zones.instant_of(wall, self._zone)
+            if instant > moment:
+                return instant
+            # Shown again after the clock was set back: it has ticked before.
             wall = walls.following(self._alternatives, wall)
-        return None if wall is None else zones.instant_of(wall, self._zone)
+        return None
 
     def describe(self) -> str:
         """One sentence in English."""
