@@ -280,7 +280,7 @@ class _Reader:
         hint = "; seconds and years have no field here, use an Interval below a minute" if len(words) in (6, 7) else ""
         names = ", ".join(where.name for where in FIELDS)
         raise InvalidOptionError(
-            f"Cron({self.text!r}): character {at + 1}: {len(words)} fields where five are expected: {names}{hint}."
+            f"Cron({self.text!r}): character {at + 1}: five fields are expected, not {len(words)}: {names}{hint}."
         )
 
     def _refuse(self, where: Field | None, position: int, text: str, advice: str) -> NoReturn:
