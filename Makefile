@@ -52,6 +52,7 @@ storm: $(VENV)/.test ## hurt real workers and servers at random; SEED=1 repeats 
 	    DURABLE_TEST_SEED=$(or $(SEED),0) DURABLE_TEST_LIMIT_SECONDS=14400 \
 	    $(PY) -m tests.matrix --only $(SWEPT) -- tests/crash tests/concurrency/test_all_orders.py)
 	$(if $(filter-out 0,$(LONG)),$(PY) -m tests.generated --programs 100000 $(if $(SEED),--seed $(SEED)))
+	$(if $(filter-out 0,$(LONG)),$(PY) -m tests.cadence)
 
 planted: $(VENV)/.test ## plant known bugs in copies of the code; the tests must catch each; ARGS="--only no-sweep"
 	$(PY) -m tests.planted $(ARGS)
