@@ -38,7 +38,13 @@ def refuse_if_parent_knows(subject: Subject, parent: Timer | None) -> None:
         raise ExecutionConflict(
             f"A worker is on execution {parent.pk}, the parent of {execution.pk}, at this moment. Nothing was changed."
         )
-    joins = Step.objects.using(subject.using).history(parent.pk).filter(kind=Kind.JOIN, status__in=SETTLED)
+    recorded = Step.objects.using(subject.using).history(parent.pk)
+    if recorded.filter(kind=Kind.BACK).exists():
+        raise ExecutionConflict(
+            f"Execution {parent.pk}, the parent of {execution.pk}, is going back to an earlier step, and may start "
+            "this child anew. Wait until it has gone on. Nothing was changed."
+        )
+    joins = recorded.filter(kind=Kind.JOIN, status__in=SETTLED)
     if execution.fan_out is not None or joins.filter(target__in=[str(execution.pk), str(execution.chain)]).exists():
         raise ExecutionConflict(
             f"Execution {execution.pk} is a child of {parent.pk}, which is open and has been told of that end. "
