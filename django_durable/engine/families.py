@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import F
 
 from django_durable.clock import DatabaseNow
-from django_durable.engine import payloads, set_aside
+from django_durable.engine import countdown, payloads, set_aside
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.orders import Subject
 from django_durable.exceptions import ExecutionConflict
@@ -21,9 +21,11 @@ _STOPPED = (Status.CANCELLED, Status.TERMINATED)
 
 @contextmanager
 def parent_locked(execution_id: UUID, *, using: str) -> Iterator[Timer | None]:
-    """A transaction that begins with the lock of the open parent's timer, as every end of a child does."""
+    """A transaction that begins with the locks of its map's count and the open parent's timer, as every end does."""
     with transaction.atomic(using=using):
-        parent_id = Execution.objects.using(using).filter(pk=execution_id).values_list("parent_id", flat=True).first()
+        rows = Execution.objects.using(using).filter(pk=execution_id).values_list("fan_out", "parent_id")
+        fan_out, parent_id = rows.first() or (None, None)
+        countdown.lock(fan_out, using=using)
         timers = Timer.objects.using(using).filter(pk=parent_id)
         is_open = parent_id is not None and timers.update(wake_seq=F("wake_seq") + 1)
         yield timers.annotate(database_now=DatabaseNow()).get() if is_open else None

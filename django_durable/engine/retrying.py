@@ -16,7 +16,7 @@ from django.db.models import Max
 
 from django_durable.clock import DatabaseNow
 from django_durable.definitions import registry
-from django_durable.engine import causes, families, going_back, patching, payloads, set_aside
+from django_durable.engine import causes, countdown, families, going_back, patching, payloads, set_aside
 from django_durable.engine.history import RETRIED, Checkpoint
 from django_durable.engine.orders import Subject, Verb, give
 from django_durable.engine.starting import priority_of
@@ -61,7 +61,7 @@ def retry(execution_id: UUID, how: How, *, using: str, actor: str, reason: str) 
         _go_on(subject, how, actor=actor, reason=reason)
 
 
-def _go_on(subject: Subject, how: How, *, actor: str, reason: str, with_parent: bool = False) -> None:
+def _go_on(subject: Subject, how: How, *, actor: str, reason: str) -> None:
     if subject.execution.input == payloads.ERASED:
         raise ExecutionConflict(f"What execution {subject.execution.pk} was given has been erased; start another one.")
     history = set_aside.load(subject)
@@ -83,15 +83,14 @@ def _go_on(subject: Subject, how: How, *, actor: str, reason: str, with_parent: 
         _look_again(subject, how, status)
     else:
         _reopen(subject, how, left, status)
-        if not with_parent:
-            subject.change(fan_out=None)  # its map has counted its end; with the parent, that counts them anew
+        countdown.take_back(subject.execution.fan_out, using=subject.using)
         families.retry_children(subject, history[:at], gone, retry=_retried_with(actor, reason))
 
 
 def _retried_with(actor: str, reason: str) -> Any:
     def retry_child(execution_id: UUID, using: str) -> None:
         with give(RETRY, execution_id, using=using, actor=actor, reason=reason) as subject:
-            _go_on(subject, How(), actor=actor, reason=reason, with_parent=True)
+            _go_on(subject, How(), actor=actor, reason=reason)
 
     return retry_child
 
