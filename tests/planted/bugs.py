@@ -748,6 +748,33 @@ BUGS = (
         ("tests/engine/test_going_back.py::test_a_child_of_one_that_goes_back_is_not_retried_by_itself",),
     ),
     Bug(
+        "chores-share-one-failure",
+        (
+            Edit(
+                f"{ENGINE}/chores.py",
+                "    except Error:\n        raise\n",
+                "    except Exception:\n        raise\n",
+            ),
+        ),
+        ("tests/engine/test_retention.py::test_a_storage_that_fails_keeps_no_other_chore_waiting",),
+    ),
+    Bug(
+        "orphans-are-about-nothing",
+        (
+            Edit(
+                f"{ENGINE}/retention.py",
+                "            if all(subject):\n                heirs",
+                "            if False:\n                heirs",
+            ),
+        ),
+        ("tests/engine/test_erasure.py::test_descendants_whose_parents_were_pruned_first_are_erased_too",),
+    ),
+    Bug(
+        "child-of-a-map-counted-twice",
+        (Edit(f"{ENGINE}/countdown.py", 'update(remaining=F("remaining") + 1)', 'update(remaining=F("remaining"))'),),
+        ("tests/engine/test_retrying.py::test_a_child_of_a_map_that_is_retried_alone_is_counted_once",),
+    ),
+    Bug(
         "limit-counted-without-lock",
         (
             Edit(
