@@ -533,6 +533,17 @@ def test_tolerant_code_that_does_not_come_to_a_step_undoes_nothing(durable, done
     assert done == ["a", "undo a", "a"]
 
 
+def test_a_copy_does_not_go_back(durable, failed, broken):
+    broken.add("undo hotel")
+    client.retry(failed, from_step="hotel", compensate=True)
+    durable.run_until_idle()
+    with pytest.raises(ExecutionConflict, match="is an order to go back"):
+        client.fork(failed, "rollback:car")
+    copy = client.fork(failed, "car")
+    assert durable.run(copy) == "pay"
+    assert row_of(failed).status == Status.STUCK
+
+
 def test_a_survey_finds_that_it_fits(durable, failed, broken):
     broken.add("undo hotel")
     client.retry(failed, from_step="hotel", compensate=True)
