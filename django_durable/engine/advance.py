@@ -129,7 +129,9 @@ def _run_pass(claim: Claim) -> None:
         return
     order = causes.order_in(checkpoints)
     if order is None:
-        replay = _replay(execution, journal, checkpoints, proof=partial(_difference, execution, checkpoints))
+        replay = _replay(
+            execution, journal, checkpoints, proof=partial(_difference, execution, checkpoints, claim.using)
+        )
         run = partial(_run, replay, definition, given)
     else:
         replay = _replay(execution, journal, checkpoints[order.position + 1 :])
@@ -196,9 +198,9 @@ def _load_history(claim: Claim, execution: Execution) -> list[Checkpoint]:
     return history.load(claim.execution_id, using=claim.using)
 
 
-def _difference(execution: Execution, checkpoints: list[Checkpoint]) -> DurableError | None:
+def _difference(execution: Execution, checkpoints: list[Checkpoint], using: str) -> DurableError | None:
     """What of the history today's code does not fit, in any branch; None if it does."""
-    return dry_run.replay(_recording(execution, checkpoints)).mismatch
+    return dry_run.replay(_recording(execution, checkpoints), using=using).mismatch
 
 
 def _recording(execution: Execution, checkpoints: list[Checkpoint]) -> Recording:

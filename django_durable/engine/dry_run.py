@@ -59,10 +59,10 @@ class ReplayReport:
         return self.mismatch is None
 
 
-def replay(recording: Recording) -> ReplayReport:
+def replay(recording: Recording, *, using: str | None = None) -> ReplayReport:
     """Run today's workflow function against a recording; no step body, no statement. Raises UnknownWorkflowError."""
     definition = registry.find(recording.workflow, recording.version)
-    match run(DryRun(recording), definition, recording):
+    match run(DryRun(recording, using=using), definition, recording):
         case Mismatch(difference):
             return ReplayReport(mismatch=difference, end="open")
         case _ if causes.order_in(recording.history) is not None:  # its end does not count any more
@@ -107,8 +107,10 @@ class DryRun(Replay):
     Handing out what is recorded, comparing and parking need no lease.
     """
 
-    def __init__(self, recording: Recording) -> None:
-        claim = Claim(recording.id, get_settings().database, _NOBODY, "", 0, 1, 0, None, clock.now(), lost=True)
+    def __init__(self, recording: Recording, *, using: str | None = None) -> None:
+        """using: where results of maps are read, if it looks at them."""
+        alias = using or get_settings().database
+        claim = Claim(recording.id, alias, _NOBODY, "", 0, 1, 0, None, clock.now(), lost=True)
         order = causes.order_in(recording.history)  # no call of the code, and what comes behind it neither
         history = list(recording.history[: None if order is None else order.position])
         journal = ClosedJournal(claim, inbox=list(recording.inbox), cancel_requested_at=None, length=len(history))

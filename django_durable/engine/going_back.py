@@ -7,7 +7,7 @@ settled, everything from that step on is set aside in one transaction, the mark 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -83,14 +83,14 @@ def _place(subject: Subject, recorded: Sequence[Checkpoint], at: int) -> int:
 
 def run(undoing: Replay, definition: WorkflowDefinition[..., Any], recording: Recording) -> Outcome:
     """Undo what lies behind the step of the order; never raises. undoing: a pass whose history is behind the mark."""
-    learnt = dry_run.DryRun(recording)
+    learnt = dry_run.DryRun(recording, using=undoing.claim.using)
     outcome = dry_run.run(learnt, definition, recording)
     if isinstance(outcome, Mismatch):
         return outcome
-    order = causes.order_in(recording.history)
-    assert order is not None
-    before = recording.history[: order.position]
-    at = next(each.position for each in before if each.name == order.target)
+    mark = causes.order_in(recording.history)
+    assert mark is not None
+    before = recording.history[: mark.position]
+    at = next(each.position for each in before if each.name == mark.target)
     for each in before[at:]:
         if each.kind == Kind.STEP and each.status == StepStatus.COMPLETED and each.name not in learnt.asked:
             expected = f"step {each.name!r}, which may have to be undone"
@@ -98,7 +98,7 @@ def run(undoing: Replay, definition: WorkflowDefinition[..., Any], recording: Re
     return undoing.undo(definition, _to_undo(learnt.shared.offered.values(), before, at))
 
 
-def _to_undo(offered: Any, before: Sequence[Checkpoint], at: int) -> list[Compensation]:
+def _to_undo(offered: Iterable[Compensation], before: Sequence[Checkpoint], at: int) -> list[Compensation]:
     """The latest first, without those that the workflow or its end has undone, or a person went on without."""
     undone = {causes.undone_by(each.name) for each in before if each.kind == Kind.COMPENSATION and each.is_settled}
     found = [each for each in offered if each.completed[1] >= at and each.step_id not in undone]
@@ -138,10 +138,10 @@ def go_on(claim: Claim, execution: Execution) -> bool:
 def _set_aside(subject: Subject) -> list[Checkpoint]:
     """What is left of the history."""
     recorded = set_aside.load(subject)
-    order = causes.order_in(recorded)
-    assert order is not None
-    at = set_aside.find(subject, recorded, order.target).position
+    mark = causes.order_in(recorded)
+    assert mark is not None
+    at = set_aside.find(subject, recorded, mark.target).position
     gone = set_aside.cut(subject, recorded, at=at, by=RETRIED)
-    if order.result is None:
-        return list(recorded[:at])
-    return [*recorded[:at], patching.put_in_place(subject, gone[0], order.result)]
+    if mark.result is None:
+        return recorded[:at]
+    return [*recorded[:at], patching.put_in_place(subject, gone[0], mark.result)]
