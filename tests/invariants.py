@@ -358,6 +358,7 @@ def _compensations(case: _Case) -> Iterator[str]:
         if _undone_by(step) not in done:
             yield f"undid by {step.name!r} what never completed"
     yield from _undone_too_early(case)
+    yield from _went_back(case)
     for mark in marks:
         wanted = payloads.load(mark.result)["steps"]
         is_done = case.execution.is_closed and case.execution.status != Status.TERMINATED
@@ -368,6 +369,18 @@ def _compensations(case: _Case) -> Iterator[str]:
             yield f"was to undo {wanted}, and did {after}"
     if len(marks) > 1 or (marks and case.execution.status == Status.COMPLETED):
         yield f"is {case.execution.status} with {len(marks)} rollbacks recorded"
+
+
+def _went_back(case: _Case) -> Iterator[str]:
+    """Whoever goes back has undone each completion once at the most, and has gone back before it ends by itself."""
+    completed = Counter(each.name for each in case.redone if each.status == StepStatus.COMPLETED)
+    for step in {each.name: each for each in case.redone if each.kind == Kind.COMPENSATION}.values():
+        undone, done = completed[step.name], completed[_undone_by(step)]
+        if undone > done:
+            yield f"undid {undone} times by {step.name!r} what completed {done} times"
+    stopped = case.execution.status == Status.TERMINATED or _BY_HAND.keys() & set(case.audit)
+    if case.execution.is_closed and not stopped and any(step.kind == Kind.BACK for step in case.steps):
+        yield "has ended on its way back"
 
 
 def _undone_too_early(case: _Case) -> Iterator[str]:
@@ -400,7 +413,7 @@ def _winners(case: _Case) -> Iterator[tuple[str, str]]:
             yield latest[scope + slash + name.partition(":won")[0]], payloads.load(step.result)
 
 
-def _undone_by(step: Step) -> str:
+def _undone_by(step: Step | SetAsideStep) -> str:
     """The name of the step that a compensation undoes; it is recorded in the scope of who undoes, by its path there."""
     scope, slash, name = step.name.rpartition("/")
     return scope + slash + name.removeprefix("rollback:").replace(">", "/")

@@ -11,33 +11,13 @@ from django_durable.client import history_edits, messages, operating, orders
 from django_durable.client.targets import alias_of
 from django_durable.engine import pages
 from django_durable.engine.filters import Filter
+from django_durable.engine.orders import VERBS
 from django_durable.exceptions import DurableError, InvalidOptionError
 
+_HOMES = (history_edits, messages, operating, orders)
+# The functions that give the orders, by the names of their verbs: a verb without one is found at import.
 ORDERS: dict[str, Callable[..., Any]] = {
-    order.__name__: order
-    for order in (
-        messages.signal,
-        messages.update,
-        orders.cancel,
-        orders.resolve_compensation,
-        orders.retry_compensation,
-        orders.skip_compensation,
-        orders.terminate,
-        history_edits.fork,
-        history_edits.patch_step,
-        history_edits.restart,
-        history_edits.retry,
-        history_edits.skip_step,
-        operating.change_deadline,
-        operating.delete,
-        operating.edit_input,
-        operating.force_complete,
-        operating.force_fail,
-        operating.pause,
-        operating.reassign,
-        operating.resume,
-        operating.wake_now,
-    )
+    name: next(vars(home)[name] for home in _HOMES if name in vars(home)) for name in VERBS
 }
 MOST_AT_ONCE = 10_000
 _PAGE = 500

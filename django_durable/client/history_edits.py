@@ -15,6 +15,7 @@ from typing import Any
 from django_durable.client.targets import Target, actor_of, alias_of, id_of
 from django_durable.clock import to_seconds
 from django_durable.engine import chains, copying, patching, retrying
+from django_durable.exceptions import InvalidOptionError
 from django_durable.models import Execution
 
 
@@ -22,6 +23,7 @@ def retry(
     execution: Target,
     *,
     from_step: int | str | None = None,
+    compensate: bool = False,
     patch: Mapping[str, Any] | None = None,
     timeout: timedelta | float | None = None,
     reason: str = "",
@@ -32,13 +34,17 @@ def retry(
 
     The call that it failed or was interrupted by is set aside with all behind it, and made again; so are steps that
     were undone. Children that it failed by are retried with it. Of one that is stuck nothing is set aside.
-    from_step: name or position: that step and all behind it run again, whatever came of them; nothing is undone.
+    from_step: name or position: that step and all behind it run again, whatever came of them.
+    compensate: first undo what completed there and offers it, the latest first; without it nothing is undone.
     patch: the result of that first step, by its name, in place of running it.
     timeout: a new deadline from now; else one that is over no longer counts.
-    Raises InvalidOptionError, CodecError for a patch. Transaction: the caller's.
+    Raises InvalidOptionError for compensate without from_step and for a patch, CodecError. Transaction: the caller's.
     """
+    if compensate and from_step is None:
+        raise InvalidOptionError("compensate= needs from_step=: name the step from which on all is to be undone.")
     how = retrying.How(
         from_step=from_step,
+        compensates=compensate,
         patch=patch or {},
         timeout_seconds=None if timeout is None else to_seconds(timeout, "timeout"),
     )

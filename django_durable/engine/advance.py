@@ -18,11 +18,13 @@ from django_durable import clock
 from django_durable.conf import get_settings
 from django_durable.definitions import WorkflowDefinition, registry
 from django_durable.engine import (
+    causes,
     children,
     compiled,
     dry_run,
     endings,
     gate,
+    going_back,
     heartbeat,
     history,
     leases,
@@ -48,10 +50,12 @@ from django_durable.engine.outcomes import (
     Raised,
     Returned,
     TooLong,
+    WentBack,
 )
 from django_durable.engine.reconnect import persist
 from django_durable.engine.recordings import Recording
 from django_durable.engine.replay import Replay
+from django_durable.engine.scopes import Proof
 from django_durable.exceptions import (
     CodecError,
     DurableError,
@@ -118,24 +122,39 @@ def _run_pass(claim: Claim) -> None:
     )
     if _is_first_pass(claim, execution) and _ends_before_it_began(claim, execution):
         return
-    replay = Replay(
-        journal,
-        checkpoints,
-        short_wait_seconds=_short_wait(claim),
-        body_threads=_body_threads(claim),
-        proof=partial(_difference, execution, checkpoints),
-        depth=execution.depth,
-        is_of_map=execution.fan_out is not None,
-        seed=execution.random_seed,
-        runs=history.load_runs(execution.pk, using=claim.using) if execution.retried_at else None,
-    )
     try:
         given = payloads.load(execution.input)
     except CodecError as error:  # written by code that this worker does not have
         _set_aside_for_new_code(claim, execution, error)
         return
-    while not _settle(replay, execution, _run(replay, definition, given)):
+    order = causes.order_in(checkpoints)
+    if order is None:
+        replay = _replay(
+            execution, journal, checkpoints, proof=partial(_difference, execution, checkpoints, claim.using)
+        )
+        run = partial(_run, replay, definition, given)
+    else:
+        replay = _replay(execution, journal, checkpoints[order.position + 1 :])
+        run = partial(going_back.run, replay, definition, _recording(execution, checkpoints))
+    while not _settle(replay, execution, run()):
         journal.renew()
+
+
+def _replay(
+    execution: Execution, journal: Journal, checkpoints: list[Checkpoint], proof: Proof | None = None
+) -> Replay:
+    claim = journal.claim
+    return Replay(
+        journal,
+        checkpoints,
+        short_wait_seconds=_short_wait(claim),
+        body_threads=_body_threads(claim),
+        proof=proof,
+        depth=execution.depth,
+        is_of_map=execution.fan_out is not None,
+        seed=execution.random_seed,
+        runs=history.load_runs(execution.pk, using=claim.using) if execution.retried_at else None,
+    )
 
 
 def _run(replay: Replay, definition: WorkflowDefinition[..., Any], given: dict[str, Any]) -> Outcome:
@@ -179,9 +198,13 @@ def _load_history(claim: Claim, execution: Execution) -> list[Checkpoint]:
     return history.load(claim.execution_id, using=claim.using)
 
 
-def _difference(execution: Execution, checkpoints: list[Checkpoint]) -> DurableError | None:
+def _difference(execution: Execution, checkpoints: list[Checkpoint], using: str) -> DurableError | None:
     """What of the history today's code does not fit, in any branch; None if it does."""
-    recording = Recording(
+    return dry_run.replay(_recording(execution, checkpoints), using=using).mismatch
+
+
+def _recording(execution: Execution, checkpoints: list[Checkpoint]) -> Recording:
+    return Recording(
         id=execution.pk,
         workflow=execution.workflow,
         version=execution.version,
@@ -190,7 +213,6 @@ def _difference(execution: Execution, checkpoints: list[Checkpoint]) -> DurableE
         history=checkpoints,
         seed=execution.random_seed,
     )
-    return dry_run.replay(recording).mismatch
 
 
 def _is_first_pass(claim: Claim, execution: Execution) -> bool:
@@ -271,6 +293,10 @@ def _settle(replay: Replay, execution: Execution, outcome: Outcome) -> bool:
             return _finish(replay, execution, outcome)
         case Continuing():
             return _continue(replay, execution, outcome)
+        case WentBack():
+            return persist(
+                claim.using, partial(going_back.go_on, claim, execution), written=partial(_is_given_up, claim)
+            )
         case TooLong(limit):
             _stick(claim, execution, StuckReason.HISTORY, limit)
         case HandBack() if execution.paused_at is not None:

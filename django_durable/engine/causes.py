@@ -30,6 +30,11 @@ def mark_of(history: Sequence[Checkpoint]) -> Checkpoint | None:
     return next((each for each in history if each.kind == Kind.ROLLBACK), None)
 
 
+def order_in(history: Sequence[Checkpoint]) -> Checkpoint | None:
+    """The order to go back that is being carried out; what comes behind it undoes."""
+    return next((each for each in reversed(history) if each.kind == Kind.BACK), None)
+
+
 def with_undone(history: Sequence[Checkpoint], at: int) -> int:
     """That position, or the earlier one of a step that a compensation behind it has undone, and so on."""
     for compensation in reversed(history):

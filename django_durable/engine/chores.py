@@ -1,12 +1,15 @@
 """What the tick does now and then: deleting what is expired, one batch at a time.
 
-Each process asks once a minute at the most, and not at all where nothing is ever deleted. Whoever then finds its turn
-in the database does one batch. While there is more, each tick does one, whoever makes it.
+Each process asks once a minute at the most, and not at all where nothing is ever deleted. Whoever then finds the turn
+of a chore in the database does one batch of it. While there is more, each tick does one, whoever makes it. Each chore
+has a turn of its own, so that one that fails keeps no other waiting.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from django.db import Error, connections
 
@@ -18,7 +21,6 @@ from django_durable.models import Turn
 
 logger = logging.getLogger("django_durable.worker")
 
-TURN = "retention"
 PAUSE_SECONDS = 60.0
 BACKLOG_SECONDS = 0.5  # so that the next tick finds it due
 LONGEST_SECONDS = 600.0  # a batch; who takes longer, or dies, is not waited for
@@ -26,36 +28,56 @@ LONGEST_SECONDS = 600.0  # a batch; who takes longer, or dies, is not waited for
 _next_look: dict[str, float] = {}  # by alias, this process's monotonic clock
 
 
+@dataclass(frozen=True, slots=True)
+class _Chore:
+    """name: of its turn. do: one batch on a database; whether there is more."""
+
+    name: str
+    is_wanted: Callable[[], bool]
+    do: Callable[[str], bool]
+
+
+def _forgets_audit() -> bool:
+    return get_settings().audit_retention is not None
+
+
+_CHORES = (
+    _Chore("retention", retention.has_policy, lambda using: not retention.prune(using=using).is_last),
+    _Chore("audit", _forgets_audit, lambda using: retention.prune_audit(using=using) == retention.BATCH),
+    _Chore("webhooks", _forgets_audit, lambda using: retention.prune_webhooks(using=using) == retention.BATCH),
+    _Chore(  # keys come and go
+        "limit_keys",
+        lambda: any(definition.limits for definition in registry),
+        lambda using: slots.prune(using=using) == slots.MOST_MENDED,
+    ),
+)
+
+
 def do_due(*, using: str) -> None:
-    """One batch of each kind, if it is time. Storages that fail are told in the log; they must not stop the tick."""
+    """One batch of each kind whose turn it is. Storages that fail are told in the log; they must not stop the tick."""
     now = clock.process_seconds()
-    if now < _next_look.get(using, 0.0) or not _has_chores() or connections[using].in_atomic_block:
+    if now < _next_look.get(using, 0.0) or connections[using].in_atomic_block:
+        return
+    wanted = {chore.name: chore for chore in _CHORES if chore.is_wanted()}
+    if not wanted:
         return
     _next_look[using] = now + PAUSE_SECONDS
+    for name in Turn.objects.using(using).due(wanted):
+        if _has_more(wanted[name], using=using):
+            _next_look[using] = now + BACKLOG_SECONDS
+
+
+def _has_more(chore: _Chore, *, using: str) -> bool:
+    """Do one batch, if nobody else has taken the turn, and say when the next one is due."""
     turns = Turn.objects.using(using)
-    if not turns.is_due(TURN) or not turns.take(TURN, seconds=LONGEST_SECONDS):
-        return
-    pause = PAUSE_SECONDS
+    if not turns.take(chore.name, seconds=LONGEST_SECONDS):
+        return False
+    has_more = False
     try:
-        if _delete(using):
-            pause = BACKLOG_SECONDS
-            _next_look[using] = now + pause
+        has_more = chore.do(using)
     except Error:
         raise
     except Exception:
-        logger.warning("Retention failed; it is tried again in a minute.", exc_info=True)
-    turns.put(TURN, seconds=pause)
-
-
-def _has_chores() -> bool:
-    has_limits = any(definition.limits for definition in registry)  # whose keys come and go
-    return has_limits or get_settings().audit_retention is not None or retention.has_policy()
-
-
-def _delete(using: str) -> bool:
-    """Whether there is more."""
-    batch = retention.prune(using=using)
-    entries = retention.prune_audit(using=using)
-    webhooks = retention.prune_webhooks(using=using)
-    keys = slots.prune(using=using)
-    return not batch.is_last or retention.BATCH in (entries, webhooks) or keys == slots.MOST_MENDED
+        logger.warning("Chore %s failed; it is tried again in a minute.", chore.name, exc_info=True)
+    turns.put(chore.name, seconds=BACKLOG_SECONDS if has_more else PAUSE_SECONDS)
+    return has_more

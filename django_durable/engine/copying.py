@@ -114,6 +114,8 @@ def _refuse_unless_whole(subject: Subject, recorded: Sequence[Checkpoint], copie
             raise _unsound(subject, each, "has been erased")
         if each.kind == Kind.ROLLBACK:
             raise _unsound(subject, each, "is the end of it; what comes behind undoes")
+        if each.kind == Kind.BACK:
+            raise _unsound(subject, each, "is an order to go back; what comes behind undoes")
         if not each.is_settled:
             raise _unsound(subject, each, "is still open")
         if each.kind == Kind.MAP:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import connections
-from django.db.models import Subquery
+from django.db.models import F, Subquery
 
 from django_durable import dispatch
 from django_durable.clock import DatabaseNow
@@ -41,6 +41,15 @@ def count(fan_out: UUID, execution_id: UUID, *, has_failed: bool, using: str) ->
     is_news = not counted.remaining or counted.failed == execution_id
     # One that was cancelled before its turn had none to hand on.
     return Turn(fan_out, is_news, None if counted.held or not counted.remaining else counted.last)
+
+
+def take_back(fan_out: UUID | None, *, using: str) -> None:
+    """The end of one that goes on does not count any more: that which it comes to will. Under ``lock``.
+
+    Once all have ended there is no count left, and each further end is news.
+    """
+    if fan_out is not None:
+        FanOut.objects.using(using).filter(pk=fan_out).update(remaining=F("remaining") + 1)
 
 
 def lock(fan_out: UUID | None, *, using: str) -> None:

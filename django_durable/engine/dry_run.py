@@ -13,7 +13,7 @@ from uuid import UUID
 from django_durable import clock
 from django_durable.conf import get_settings
 from django_durable.definitions import WorkflowDefinition, registry
-from django_durable.engine import offloading, payloads
+from django_durable.engine import causes, offloading, payloads
 from django_durable.engine.claims import Claim
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import Journal
@@ -28,6 +28,7 @@ from django_durable.engine.outcomes import (
     Outcome,
     Raised,
     Returned,
+    TooLong,
 )
 from django_durable.engine.recorder import Call
 from django_durable.engine.recordings import Recording
@@ -58,16 +59,14 @@ class ReplayReport:
         return self.mismatch is None
 
 
-def replay(recording: Recording) -> ReplayReport:
+def replay(recording: Recording, *, using: str | None = None) -> ReplayReport:
     """Run today's workflow function against a recording; no step body, no statement. Raises UnknownWorkflowError."""
     definition = registry.find(recording.workflow, recording.version)
-    try:
-        args, kwargs = _given(recording)
-    except CodecError as unreadable:
-        return ReplayReport(mismatch=unreadable, end="open")
-    match DryRun(recording).run(definition, args, kwargs):
+    match run(DryRun(recording, using=using), definition, recording):
         case Mismatch(difference):
             return ReplayReport(mismatch=difference, end="open")
+        case _ if causes.order_in(recording.history) is not None:  # its end does not count any more
+            return ReplayReport(mismatch=None, end="open")
         case Returned(value):
             return ReplayReport(mismatch=None, end="returned", value=value)
         case Raised(error):
@@ -80,6 +79,15 @@ def replay(recording: Recording) -> ReplayReport:
             return ReplayReport(mismatch=None, end="raised")
         case _:
             return ReplayReport(mismatch=None, end="open")
+
+
+def run(dry: DryRun, definition: WorkflowDefinition[..., Any], recording: Recording) -> Outcome:
+    """How such a pass ends."""
+    try:
+        args, kwargs = _given(recording)
+    except CodecError as unreadable:
+        return Mismatch(unreadable)
+    return dry.run(definition, args, kwargs)
 
 
 def _given(recording: Recording) -> tuple[list[Any], dict[str, Any]]:
@@ -99,12 +107,15 @@ class DryRun(Replay):
     Handing out what is recorded, comparing and parking need no lease.
     """
 
-    def __init__(self, recording: Recording) -> None:
-        claim = Claim(recording.id, get_settings().database, _NOBODY, "", 0, 1, 0, None, clock.now(), lost=True)
-        journal = ClosedJournal(
-            claim, inbox=list(recording.inbox), cancel_requested_at=None, length=len(recording.history)
-        )
-        super().__init__(journal, list(recording.history), short_wait_seconds=0, seed=recording.seed)
+    def __init__(self, recording: Recording, *, using: str | None = None) -> None:
+        """using: where results of maps are read, if it looks at them."""
+        alias = using or get_settings().database
+        claim = Claim(recording.id, alias, _NOBODY, "", 0, 1, 0, None, clock.now(), lost=True)
+        order = causes.order_in(recording.history)  # no call of the code, and what comes behind it neither
+        history = list(recording.history[: None if order is None else order.position])
+        journal = ClosedJournal(claim, inbox=list(recording.inbox), cancel_requested_at=None, length=len(history))
+        super().__init__(journal, history, short_wait_seconds=0, seed=recording.seed)
+        self.asked: set[str] = set()  # names of calls that were made; shared with its branches, which are copies
 
     def run(self, definition: WorkflowDefinition[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Outcome:
         with offloading.all_in_rows():
@@ -113,12 +124,13 @@ class DryRun(Replay):
     def enter(self, kind: Kind, name: str, target: str = "") -> Call:
         """A new part is not entered, and no child is looked for."""
         call = super().enter(kind, name, target)
+        self.asked.add(call.name)
         if kind in _ASKING and (call.recorded is None or not call.recorded.is_settled):
             raise self.leave(Frontier())
         return call
 
     def leave(self, why: Leaving) -> Leave:
-        return super().leave(Frontier() if isinstance(why, Abandon) else why)
+        return super().leave(Frontier() if isinstance(why, Abandon | TooLong) else why)
 
     def tell_unasked(self) -> None:
         """The real pass does."""

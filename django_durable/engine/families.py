@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import F
 
 from django_durable.clock import DatabaseNow
-from django_durable.engine import payloads, set_aside
+from django_durable.engine import countdown, payloads, set_aside
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.orders import Subject
 from django_durable.exceptions import ExecutionConflict
@@ -21,9 +21,11 @@ _STOPPED = (Status.CANCELLED, Status.TERMINATED)
 
 @contextmanager
 def parent_locked(execution_id: UUID, *, using: str) -> Iterator[Timer | None]:
-    """A transaction that begins with the lock of the open parent's timer, as every end of a child does."""
+    """A transaction that begins with the locks of its map's count and the open parent's timer, as every end does."""
     with transaction.atomic(using=using):
-        parent_id = Execution.objects.using(using).filter(pk=execution_id).values_list("parent_id", flat=True).first()
+        rows = Execution.objects.using(using).filter(pk=execution_id).values_list("fan_out", "parent_id")
+        fan_out, parent_id = rows.first() or (None, None)
+        countdown.lock(fan_out, using=using)
         timers = Timer.objects.using(using).filter(pk=parent_id)
         is_open = parent_id is not None and timers.update(wake_seq=F("wake_seq") + 1)
         yield timers.annotate(database_now=DatabaseNow()).get() if is_open else None
@@ -38,7 +40,13 @@ def refuse_if_parent_knows(subject: Subject, parent: Timer | None) -> None:
         raise ExecutionConflict(
             f"A worker is on execution {parent.pk}, the parent of {execution.pk}, at this moment. Nothing was changed."
         )
-    joins = Step.objects.using(subject.using).history(parent.pk).filter(kind=Kind.JOIN, status__in=SETTLED)
+    recorded = Step.objects.using(subject.using).history(parent.pk)
+    if recorded.filter(kind=Kind.BACK).exists():
+        raise ExecutionConflict(
+            f"Execution {parent.pk}, the parent of {execution.pk}, is going back to an earlier step, and may start "
+            "this child anew. Wait until it has gone on. Nothing was changed."
+        )
+    joins = recorded.filter(kind=Kind.JOIN, status__in=SETTLED)
     if execution.fan_out is not None or joins.filter(target__in=[str(execution.pk), str(execution.chain)]).exists():
         raise ExecutionConflict(
             f"Execution {execution.pk} is a child of {parent.pk}, which is open and has been told of that end. "

@@ -78,6 +78,11 @@ class RollingBack:
 
 
 @dataclass(frozen=True, slots=True)
+class WentBack:
+    """What somebody has ordered to be undone is: it may be set aside."""
+
+
+@dataclass(frozen=True, slots=True)
 class CompensationFailed:
     """A compensation has used its attempts: a person must help. error: encoded."""
 
@@ -162,7 +167,7 @@ def waiting(outcomes: Iterable[object]) -> Park | Wants | Frontier | None:
 Leaving = (
     Park | Wants | Frontier | HandBack | Mismatch | RollingBack | CompensationFailed | Abandon | TooLong | Unrecorded
 )
-Outcome = Leaving | Returned | Raised | Ended | Continuing
+Outcome = Leaving | Returned | Raised | Ended | Continuing | WentBack
 
 
 class Leave(Suspend):

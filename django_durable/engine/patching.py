@@ -34,7 +34,7 @@ def skip_step(execution_id: UUID, step: int | str, *, using: str, actor: str, re
         if found.is_settled:
             raise ExecutionConflict(f"Step {found.name!r} of execution {execution_id} is {found.status} already.")
         _refuse_all_but_steps(found)
-        skipped = replace(_settled(found, None, at=subject.now), status=StepStatus.SKIPPED)
+        skipped = replace(_settled(found, payloads.dump(None), at=subject.now), status=StepStatus.SKIPPED)
         _change(subject, found, skipped, by=SKIP.done)
 
 
@@ -46,7 +46,7 @@ def patched(execution: Execution, checkpoint: Checkpoint, result: object, *, at:
     except UnknownWorkflowError:
         workflow = None
     declared.check_result(workflow, checkpoint.target, checkpoint.name, result)
-    return _settled(checkpoint, result, at=at)
+    return _settled(checkpoint, payloads.dump(result), at=at)
 
 
 def find_patches(
@@ -63,10 +63,14 @@ def find_patches(
 def put_back(subject: Subject, gone: Sequence[Checkpoint], patch: Mapping[str, object]) -> list[Checkpoint]:
     """Of what was set aside, the first step with the result of a patch."""
     returned = find_patches(subject.execution, gone[:1], patch, at=subject.now)
-    for checkpoint in returned:
-        columns = history.columns_of(checkpoint)
-        Step.objects.using(subject.using).create(execution_id=subject.execution.pk, **columns)
-        subject.told["patched"] = checkpoint.name
+    return [put_in_place(subject, each, each.result or "") for each in returned]
+
+
+def put_in_place(subject: Subject, checkpoint: Checkpoint, result: str) -> Checkpoint:
+    """A step that was set aside is in the history again, with that result, encoded."""
+    returned = _settled(checkpoint, result, at=subject.now)
+    Step.objects.using(subject.using).create(execution_id=subject.execution.pk, **history.columns_of(returned))
+    subject.told["patched"] = checkpoint.name
     return returned
 
 
@@ -76,11 +80,11 @@ def try_compensation_again(subject: Subject) -> None:
     given_up.update(due_at=subject.now)
 
 
-def _settled(checkpoint: Checkpoint, result: object, *, at: Any) -> Checkpoint:
+def _settled(checkpoint: Checkpoint, result: str, *, at: Any) -> Checkpoint:
     return replace(
         checkpoint,
         status=StepStatus.COMPLETED,
-        result=payloads.dump(result),
+        result=result,
         error=None,
         finished_at=checkpoint.finished_at or at,  # the order of completion is part of the history
         due_at=None,

@@ -94,7 +94,7 @@ def resume(execution_id: UUID, *, shift_timers: bool, using: str, actor: str, re
             subject.change(status=Status.PENDING, waiting_until=None, **_UNSTUCK)
             subject.change_timer(held=starts_at is not None, due_at=starts_at or subject.now)
         else:  # its next pass, at once, finds out what it waits for
-            marks = Step.objects.using(using).history(execution.pk).filter(kind=Kind.ROLLBACK)
+            marks = Step.objects.using(using).history(execution.pk).filter(kind__in=[Kind.ROLLBACK, Kind.BACK])
             subject.change(status=Status.COMPENSATING if marks.exists() else Status.WAITING, **_UNSTUCK)
             subject.change_timer(held=False, due_at=subject.now)
 

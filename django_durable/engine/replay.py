@@ -9,7 +9,8 @@ import inspect
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NoReturn
 from uuid import UUID
@@ -39,8 +40,19 @@ from django_durable.engine.history import Checkpoint
 from django_durable.engine.journal import Journal
 from django_durable.engine.logs import ExecutionLogger
 from django_durable.engine.matching import Matcher, describe
-from django_durable.engine.outcomes import Leave, Leaving, Mismatch, Outcome, Park, Raised, Returned, RollingBack, Wants
-from django_durable.engine.scopes import Proof, Shared
+from django_durable.engine.outcomes import (
+    Leave,
+    Leaving,
+    Mismatch,
+    Outcome,
+    Park,
+    Raised,
+    Returned,
+    RollingBack,
+    Wants,
+    WentBack,
+)
+from django_durable.engine.scopes import Compensation, Proof, Shared
 from django_durable.exceptions import (
     ContinueAsNew,
     ControlFlow,
@@ -90,24 +102,39 @@ class Replay(Matcher):
 
     def run(self, definition: WorkflowDefinition[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Outcome:
         """Run the workflow function from the top, and undo what an unsuccessful end leaves behind; never raises."""
+        with self._under_way(definition):
+            return self._run(definition, args, kwargs)
+
+    def undo(self, definition: WorkflowDefinition[..., Any], compensations: Iterable[Compensation]) -> Outcome:
+        """Undo these in this order, without running the function; the history is of nothing else. Never raises."""
+        with self._under_way(definition):
+            try:
+                for compensation in compensations:
+                    sagas.undo(self, compensation)
+            except Leave as leave:
+                return leave.why
+            return WentBack()
+
+    @contextmanager
+    def _under_way(self, definition: WorkflowDefinition[..., Any]) -> Iterator[None]:
         told = ExecutionInfo(
             execution_id=self.execution_id,
             workflow=definition.name,
             attempt=self.attempt,
             is_replaying=self.shared.is_replaying,
         )
-        marker = running_execution.set(told)
-        try:
-            with self.shared.under_way():
-                return self._run(definition, args, kwargs)
-        finally:
-            running_execution.reset(marker)
-
-    def _run(self, definition: WorkflowDefinition[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Outcome:
         self.shared.on_change = definition.on_change
         self.shared.compensates = definition.on_failure == "compensate"
         self.shared.workflow = definition.name
         self.rewind()
+        marker = running_execution.set(told)
+        try:
+            with self.shared.under_way():
+                yield
+        finally:
+            running_execution.reset(marker)
+
+    def _run(self, definition: WorkflowDefinition[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Outcome:
         try:
             definition.check_arguments(tuple(args), kwargs)
         except TypeError as error:

@@ -11,7 +11,7 @@ by somebody else is left to the next batch, so pruning never waits for a worker 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -231,7 +231,7 @@ def _children(found: list[Ended], size: int, using: str) -> dict[UUID, UUID] | N
     children = Execution.objects.using(using).filter(parent__in=[row.id for row in found])
     rows = children.order_by("pk").values_list("pk", "parent_id")[: size + 1]
     page = {child: parent for child, parent in rows if parent is not None}
-    if len(page) > size and children.closed().filter(pk__in=page).update(parent=None):
+    if len(page) > size and _orphan(children.closed().filter(pk__in=page), using):
         return None
     return page
 
@@ -290,12 +290,38 @@ def delete(execution: Execution, *, using: str) -> bool:
 
 def _delete(ids: list[UUID], using: str) -> None:
     """The rows that go with them, and them. Who is left behind forgets them."""
-    Execution.objects.using(using).filter(parent__in=ids).update(parent=None)
+    _orphan(Execution.objects.using(using).filter(parent__in=ids), using)
     ScheduleTick.objects.using(using).filter(execution__in=ids).update(execution=None)
     for model, column in DEPENDENTS:
         rows = model._base_manager.using(using).filter(**{f"{column}__in": ids})
         rows._raw_delete(using=using)
     Execution.objects.using(using).closed().filter(pk__in=ids)._raw_delete(using=using)
+
+
+def _orphan(children: models.QuerySet[Execution], using: str) -> int:
+    """They outlive their parent, forget it, and are from now on about what it was about: so an erasure finds them."""
+    for (subject_type, subject_id), heirs in _heirs(children, using).items():
+        rows = Execution.objects.using(using).filter(pk__in=heirs)
+        rows.update(subject_type=subject_type, subject_id=subject_id)
+    return children.update(parent=None)
+
+
+def _heirs(children: models.QuerySet[Execution], using: str) -> dict[tuple[str, ...], list[UUID]]:
+    """Those that are about nothing by themselves, by what the nearest above them is about."""
+    heirs: defaultdict[tuple[str, ...], list[UUID]] = defaultdict(list)
+    above = dict(children.filter(subject_type="").order_by("pk").values_list("pk", "parent_id"))
+    while above:
+        rows = Execution.objects.using(using).filter(pk__in=set(above.values())).order_by("pk")
+        known = {row[0]: row[1:] for row in rows.values_list("pk", "parent_id", "subject_type", "subject_id")}
+        for child, ancestor in list(above.items()):
+            parent_id, *subject = known.get(ancestor, (None, "", ""))
+            if all(subject):
+                heirs[tuple(subject)].append(child)
+            if all(subject) or parent_id is None:
+                del above[child]
+            else:
+                above[child] = parent_id
+    return heirs
 
 
 def prune_audit(*, size: int = BATCH, using: str) -> int:

@@ -16,12 +16,12 @@ from django.db.models import Max
 
 from django_durable.clock import DatabaseNow
 from django_durable.definitions import registry
-from django_durable.engine import causes, families, patching, payloads, set_aside
+from django_durable.engine import causes, countdown, families, going_back, patching, payloads, set_aside
 from django_durable.engine.history import RETRIED, Checkpoint
 from django_durable.engine.orders import Subject, Verb, give
 from django_durable.engine.starting import priority_of
 from django_durable.exceptions import ExecutionConflict, UnknownWorkflowError
-from django_durable.models import Execution, Priority, Signal, Status, StuckReason, Timer
+from django_durable.models import Execution, Priority, Signal, Status, Timer
 
 RETRY = Verb(
     "retry",
@@ -40,11 +40,15 @@ RETRY = Verb(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class How:
-    """from_step: None for where it failed. timeout_seconds: a new deadline from now. patch: encoded, by step name."""
+    """from_step: None for where it failed. timeout_seconds: a new deadline from now. patch: results by step name.
+
+    compensates: what lies behind from_step is undone before it is set aside.
+    """
 
     from_step: int | str | None = None
     timeout_seconds: float | None = None
     patch: Mapping[str, Any] = field(default_factory=dict)
+    compensates: bool = False
 
 
 def retry(execution_id: UUID, how: How, *, using: str, actor: str, reason: str) -> None:
@@ -57,31 +61,36 @@ def retry(execution_id: UUID, how: How, *, using: str, actor: str, reason: str) 
         _go_on(subject, how, actor=actor, reason=reason)
 
 
-def _go_on(subject: Subject, how: How, *, actor: str, reason: str, with_parent: bool = False) -> None:
+def _go_on(subject: Subject, how: How, *, actor: str, reason: str) -> None:
     if subject.execution.input == payloads.ERASED:
         raise ExecutionConflict(f"What execution {subject.execution.pk} was given has been erased; start another one.")
     history = set_aside.load(subject)
     at = _place(subject, history, how.from_step)
-    gone: list[Checkpoint] = []
-    if at is not None:
-        gone = set_aside.cut(subject, history, at=at, by=RETRY.done)
-    elif subject.execution.stuck_reason == StuckReason.COMPENSATION:
-        patching.try_compensation_again(subject)
-    kept = [*history[:at], *patching.put_back(subject, gone, how.patch)]
-    subject.change(retried_at=subject.now)
-    if subject.is_open:
-        _look_again(subject, how, kept)
+    gone = [] if at is None else history[at:]
+    set_aside.refuse_open_children(subject, gone)
+    if at is not None and how.compensates:
+        going_back.order(subject, history, at, how.patch)
+        left = history
     else:
-        _reopen(subject, how, kept)
-        if not with_parent:
-            subject.change(fan_out=None)  # its map has counted its end; with the parent, that counts them anew
-        families.retry_children(subject, kept, gone, retry=_retried_with(actor, reason))
+        if at is not None:
+            set_aside.cut(subject, history, at=at, by=RETRY.done)
+        else:
+            patching.try_compensation_again(subject)
+        left = [*history[:at], *patching.put_back(subject, gone, how.patch)]
+    subject.change(retried_at=subject.now)
+    status = _status(left, is_undoing=how.compensates)
+    if subject.is_open:
+        _look_again(subject, how, status)
+    else:
+        _reopen(subject, how, left, status)
+        countdown.take_back(subject.execution.fan_out, using=subject.using)
+        families.retry_children(subject, history[:at], gone, retry=_retried_with(actor, reason))
 
 
 def _retried_with(actor: str, reason: str) -> Any:
     def retry_child(execution_id: UUID, using: str) -> None:
         with give(RETRY, execution_id, using=using, actor=actor, reason=reason) as subject:
-            _go_on(subject, How(), actor=actor, reason=reason, with_parent=True)
+            _go_on(subject, How(), actor=actor, reason=reason)
 
     return retry_child
 
@@ -103,13 +112,18 @@ def _place(subject: Subject, history: Sequence[Checkpoint], from_step: int | str
     return None if at is None else causes.with_undone(history, at)
 
 
-def _look_again(subject: Subject, how: How, history: Sequence[Checkpoint]) -> None:
+def _status(history: Sequence[Checkpoint], *, is_undoing: bool) -> Status:
+    if is_undoing or causes.mark_of(history) is not None or causes.order_in(history) is not None:
+        return Status.COMPENSATING
+    return Status.WAITING if history else Status.PENDING
+
+
+def _look_again(subject: Subject, how: How, status: Status) -> None:
     """Of one that is stuck: now, as if it had never been looked at."""
     if how.timeout_seconds is not None:
         subject.change(deadline_at=_deadline(subject, how))
-    is_undoing = causes.mark_of(history) is not None
     subject.change(
-        status=Status.COMPENSATING if is_undoing else Status.WAITING,
+        status=Status.WAITING if status == Status.PENDING else status,
         stuck_reason="",
         error=None,
         error_type="",
@@ -121,10 +135,10 @@ def _look_again(subject: Subject, how: How, history: Sequence[Checkpoint]) -> No
     )
 
 
-def _reopen(subject: Subject, how: How, history: Sequence[Checkpoint]) -> None:
+def _reopen(subject: Subject, how: How, history: Sequence[Checkpoint], status: Status) -> None:
     execution, using = subject.execution, subject.using
     subject.change(
-        status=Status.WAITING if history else Status.PENDING,
+        status=status,
         started_at=history[0].started_at if history else None,  # it says whether there is a history to load
         finished_at=None,
         result=None,

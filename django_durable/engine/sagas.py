@@ -43,6 +43,7 @@ def offer(matcher: Matcher, call: Call, compensate: Any) -> None:
     completed = (matcher.reached_at, step.position)
     offered = Compensation(call.name, bodies.as_step(compensate), step.result or "", completed)
     insort(matcher.shared.compensations, offered, key=lambda each: each.completed)
+    matcher.shared.offered[call.name] = offered
 
 
 def rollback(matcher: Matcher, *scopes: str) -> None:
@@ -52,7 +53,7 @@ def rollback(matcher: Matcher, *scopes: str) -> None:
     """
     prefixes = tuple(f"{scope}/".lstrip("/") for scope in scopes or (matcher.scope,))
     for latest in reversed([each for each in matcher.shared.compensations if each.step_id.startswith(prefixes)]):
-        _undo(matcher, latest)
+        undo(matcher, latest)
         # Not before: a call in the wrong place is refused and undoes nothing.
         matcher.shared.compensations.remove(latest)
 
@@ -103,7 +104,8 @@ def _steps(matcher: Matcher) -> list[str]:
     return [compensation.step_id for compensation in reversed(matcher.shared.compensations)]
 
 
-def _undo(matcher: Matcher, compensation: Compensation) -> None:
+def undo(matcher: Matcher, compensation: Compensation) -> None:
+    """Undo one step, unless that is recorded."""
     definition = compensation.undo
     # Recorded in the scope of who undoes, under its path from there.
     name = compensation.step_id.removeprefix(f"{matcher.scope}/").replace("/", ">")

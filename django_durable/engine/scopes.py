@@ -142,6 +142,7 @@ class Shared:
         self.latest_seen: datetime | None = None  # the last of what was handed out meanwhile
         self.source = ""  # file and line of the awaited call that is being made
         self.compensations: list[Compensation] = []
+        self.offered: dict[str, Compensation] = {}  # all that there ever were, by step
         self.successor: NewStart | None = None  # the function was left in order to go on as this
         self.undone: list[str] = []  # statuses of the compensations that are settled
         self.hands_over = False  # a new step body is wanted of the outermost part, and not run in place

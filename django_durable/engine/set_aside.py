@@ -27,10 +27,11 @@ _CONSUMING = (Kind.WAIT, Kind.UPDATE)
 def cut(subject: Subject, history: Sequence[Checkpoint], *, at: int, by: str) -> list[Checkpoint]:
     """Set aside all from a position on, and give back the signals that they consumed.
 
-    by: the kind of the audit entry. Raises ExecutionConflict while a child that was started there is open.
+    by: the kind of the audit entry. Whatever was started there has ended, see ``refuse_open_children``.
     """
     gone = list(history[at:])
-    _let_go_of_children(subject, gone)
+    # Others will be started in their place.
+    children_of(gone, using=subject.using).closed().filter(key_scope__isnull=False).update(key_scope=None)
     keep(subject.execution.pk, gone, at=subject.now, by=by, using=subject.using)
     consumed = [each.name for each in gone if each.kind in _CONSUMING]
     signals = Signal.objects.using(subject.using).filter(execution_id=subject.execution.pk, consumed_by__in=consumed)
@@ -68,16 +69,14 @@ def children_of(checkpoints: Iterable[Checkpoint], *, using: str) -> ExecutionQu
     return Execution.objects.using(using).filter(wanted)
 
 
-def _let_go_of_children(subject: Subject, gone: Sequence[Checkpoint]) -> None:
-    """They will be started anew, and have to be over by then; their keys are free for those."""
-    children = children_of(gone, using=subject.using)
-    left = children.open().values_list("pk", flat=True).first()
+def refuse_open_children(subject: Subject, gone: Sequence[Checkpoint]) -> None:
+    """They will be started anew, and have to be over by then. Raises ExecutionConflict."""
+    left = children_of(gone, using=subject.using).open().values_list("pk", flat=True).first()
     if left is not None:
         raise ExecutionConflict(
             f"Child {left} of execution {subject.execution.pk} was started by a step that would be set aside, and is "
             "open. Cancel or terminate it and wait until it has ended; nothing was changed."
         )
-    children.filter(key_scope__isnull=False).update(key_scope=None)
 
 
 def load(subject: Subject) -> list[Checkpoint]:

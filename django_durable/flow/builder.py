@@ -7,7 +7,7 @@ Nothing here runs anything: a flow becomes an ordinary workflow function over th
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self
@@ -39,8 +39,10 @@ from django_durable.flow.nodes import (
     StepNode,
     as_step,
 )
+from django_durable.limits import Limit, Rate
 from django_durable.names import check_step_id
 from django_durable.options import PriorityName
+from django_durable.retention import Retention
 from django_durable.signal_types import SignalType, signal_name
 
 Given = Callable[[FlowData], Sequence[Any]]
@@ -166,7 +168,7 @@ class Flow(Part):
     """A workflow as a list of nodes; ``register()`` makes a workflow of it that is started like any other.
 
     Its one argument is ``input``; its result is a dict of its nodes' results by name, unless ``returns`` says
-    otherwise. Options are those of ``@workflow``.
+    otherwise. Options are those of ``@workflow``; a limit's ``key=`` is called with ``input``.
     """
 
     name: str
@@ -175,7 +177,12 @@ class Flow(Part):
     queue: str = field(default="default", kw_only=True)
     priority: PriorityName = field(default="normal", kw_only=True)
     timeout: timedelta | float | None = field(default=None, kw_only=True)
+    key_scope: str | None = field(default=None, kw_only=True)
+    key_retention: timedelta | float | None = field(default=None, kw_only=True)
     on_failure: Literal["compensate", "leave"] = field(default="compensate", kw_only=True)
+    retention: Retention | timedelta | None = field(default=None, kw_only=True)
+    concurrency: Limit | Iterable[Limit] | None = field(default=None, kw_only=True)
+    rate: Rate | None = field(default=None, kw_only=True)
     result: Callable[[FlowData], Any] | None = field(default=None, kw_only=True)
 
     def returns(self, result: Callable[[FlowData], Any]) -> Self:
@@ -195,8 +202,13 @@ class Flow(Part):
             queue=self.queue,
             priority=self.priority,
             timeout=self.timeout,
+            key_scope=self.key_scope,
+            key_retention=self.key_retention,
             on_failure=self.on_failure,
             on_change="tolerate",
+            retention=self.retention,
+            concurrency=self.concurrency,
+            rate=self.rate,
         )(_Compiled(self, caller.f_globals.get("__name__", ""), caller.f_lineno))
 
 

@@ -37,6 +37,7 @@ class AuditKind(models.TextChoices):
 
     STARTED = "started", "it was started"
     PARKED = "parked", "it waits"
+    WENT_BACK = "went_back", "what lay behind a step is undone and set aside, and it goes on from there"
     COMPENSATING = "compensating", "its end without success is decided, its steps are being undone"
     LEASE_LOST = "lease_lost", "a worker found out that its lease was not its own any more"
     LEASE_RECOVERED = "lease_recovered", "a worker took over what another one had begun and not given back"
@@ -78,6 +79,7 @@ TRANSITIONS = frozenset(
         AuditKind.UNSTUCK,
         AuditKind.STARTED,
         AuditKind.PARKED,
+        AuditKind.WENT_BACK,
         AuditKind.COMPENSATING,
         AuditKind.LEASE_LOST,
         AuditKind.LEASE_RECOVERED,

@@ -33,6 +33,7 @@ class Kind(models.TextChoices):
     TASK = "task"  # of asyncio, begun in an async workflow
     ROLLBACK = "rollback"  # the workflow has ended without success, its steps are being compensated
     COMPENSATION = "compensation"  # undoes one completed step
+    BACK = "back"  # somebody has it go back: what lies behind a step is being undone, then it goes on from there
     STATE = "state"  # the code changed the state of the execution
     UPDATE = "update"  # somebody outside changed it, and got a reply
     UNTIL = "until"  # waited for a condition over the state

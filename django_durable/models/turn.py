@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import ClassVar
 
@@ -11,9 +12,10 @@ from django_durable.clock import DatabaseNow
 
 
 class TurnQuerySet(models.QuerySet["Turn"]):
-    def is_due(self, name: str) -> bool:
-        """By the database's clock; also before its first time."""
-        return not self.filter(name=name, next_at__gt=DatabaseNow()).exists()
+    def due(self, names: Collection[str]) -> list[str]:
+        """Which of these are, by the database's clock; also before their first time. One SELECT."""
+        later = set(self.filter(name__in=names, next_at__gt=DatabaseNow()).values_list("name", flat=True))
+        return [name for name in names if name not in later]
 
     def take(self, name: str, *, seconds: float) -> bool:
         """Compare-and-set: only one of those who ask finds it due, and it is not due again for so long."""

@@ -174,3 +174,19 @@ def test_one_execution_and_its_family(execution):
 def test_the_verbs():
     assert {verb["verb"] for verb in told("verbs")} == set(ARGUMENTS)
     assert "pause" in printed("verbs")
+
+
+def test_a_retry_may_undo_what_lies_behind_the_step(durable):
+    done = []
+
+    @workflow("durable.fails", on_failure="leave")
+    def fails(ctx):
+        ctx.step("one", lambda: "one", compensate=lambda value: done.append(f"undo {value}"))
+        if not done:
+            raise ValueError
+
+    execution = fails.start()
+    durable.run_until_idle()
+    assert told("retry", execution.id, "--from-step", "one", "--compensate")["done"] == [str(execution.id)]
+    durable.run_until_idle()
+    assert (client.get(execution).status, done) == ("completed", ["undo one"])

@@ -62,6 +62,32 @@ def retry_x_skip() -> Scene:
     return Scene(acts, {"failed", "compensation_failed"}, [run.id], _one_is_refused)
 
 
+def go_back_x_terminate() -> Scene:
+    """The worker sets aside what it has undone while somebody stops it: then, or before it has."""
+    run = _failed(mending.mended_left)
+    client.retry(run.id, from_step="car", compensate=True)
+    acts: dict[str, Act] = {"worker": _pass(run), "operator": lambda: client.terminate(run.id)}
+
+    def settled(_: Outcomes) -> Iterable[str]:
+        """A retry takes it to its end from wherever it was stopped."""
+        if _status(run) == "terminated":
+            ledger.current().interrupted(run.id)
+            client.retry(run.id)
+            _work()
+        if _status(run) != "completed":
+            yield f"ended as {_status(run)}"
+
+    return Scene(acts, {"terminated", "completed"}, [run.id], settled=settled)
+
+
+def go_back_x_cancel() -> Scene:
+    """It is asked to stop while it undoes: it goes back first, and is cancelled there."""
+    run = _failed(mending.mended_left)
+    client.retry(run.id, from_step="car", compensate=True)
+    acts: dict[str, Act] = {"worker": _claim(run), "operator": lambda: client.cancel(run.id)}
+    return Scene(acts, {"cancelled", "completed"}, [run.id])
+
+
 def retry_x_worker() -> Scene:
     """A worker that looks at what is due while it is re-opened."""
     run = _failed(mending.mended_child)
@@ -177,6 +203,8 @@ PAIRS = {
     "retry x retry": (retry_x_retry, 4),
     "retry x skip compensation": (retry_x_skip, 4),
     "retry x worker": (retry_x_worker, 4),
+    "going back x terminate": (go_back_x_terminate, 6),
+    "going back x cancel": (go_back_x_cancel, 6),
     "retry x zombie": (retry_x_zombie, 6),
     "retry x signal": (retry_x_signal, 2),
     "restart x restart": (restart_x_restart, 4),

@@ -51,6 +51,28 @@ STORIES = [
         at_least=90,
     ),
     Scenario(
+        name="going back to the first step",
+        workflow=mending.mended_left,
+        acts=(start, work, once_mended(client.retry, from_step=0, compensate=True), work, work),
+        ends=(("completed", "done"),),
+        at_least=100,
+    ),
+    Scenario(
+        name="going back with a compensation that needs a person",
+        workflow=mending.mended_left_stuck,
+        acts=(
+            start,
+            work,
+            once_mended(client.retry, from_step="car", compensate=True),
+            work,
+            once_mended(client.retry_compensation),
+            work,
+            work,
+        ),
+        ends=(("completed", "done"),),
+        at_least=110,
+    ),
+    Scenario(
         name="retry of a parent with its child",
         workflow=mending.mended_parent,
         acts=(start, work, work, once_mended(client.retry), work, work),

@@ -9,7 +9,7 @@ from django.apps import apps
 from django.db.models import CharField, JSONField, TextField
 
 from django_durable import client, signals, workflow
-from django_durable.engine import erasure, offloading
+from django_durable.engine import erasure, offloading, retention
 from django_durable.exceptions import ExecutionConflict, InvalidOptionError, PayloadErasedError
 from django_durable.models import (
     AuditEntry,
@@ -143,6 +143,36 @@ def test_its_result_says_that_it_was_erased(durable, flow, ada):
     with pytest.raises(PayloadErasedError):
         client.result(execution)
     assert client.inspect(execution).result == "durable:erased"
+
+
+@pytest.mark.parametrize("size", [retention.BATCH, 1])  # of a batch; a smaller one parts families
+def test_descendants_whose_parents_were_pruned_first_are_erased_too(durable, ada, settings, size):
+    @workflow("grandchild")
+    def grandchild(ctx, name):
+        ctx.sleep(timedelta(days=3))
+        return name
+
+    @workflow("child")
+    def child(ctx, name):
+        ctx.start_child(grandchild.using(on_parent_close="abandon"), name)
+        ctx.sleep(timedelta(days=1))
+        return name
+
+    @workflow("parent")
+    def parent(ctx, name):
+        for number in range(2):
+            ctx.start_child(f"child-{number}", child.using(on_parent_close="abandon"), name)
+
+    parent.using(subject=ada).start(NAME)
+    durable.run_until_idle()
+    settings.DURABLE = {**settings.DURABLE, "RETENTION": timedelta(hours=1)}
+    for _ in range(2):
+        durable.advance(timedelta(days=1, hours=2))
+        while not retention.prune(size=size, using="default").is_last:
+            pass
+    assert set(Execution.objects.values_list("workflow", "parent")) == {("grandchild", None)}
+    assert erase(ada, terminate=True) == 2
+    assert NAME not in everything()
 
 
 def test_copies_of_its_children_are_erased_too(durable, flow, ada):

@@ -423,4 +423,31 @@ def test_a_storage_that_fails_does_not_stop_the_tick(ticking, keeping, monkeypat
 
     monkeypatch.setattr(retention, "prune", fail)
     tick(using="default")
-    assert "Retention failed" in caplog.text
+    assert "Chore retention failed" in caplog.text
+
+
+def test_a_storage_that_fails_keeps_no_other_chore_waiting(ticking, keeping, monkeypatch):
+    @workflow("limited", concurrency=Limit(1, key=lambda name: name))
+    def limited(ctx, name):
+        pass
+
+    def fail(*_, **__):
+        raise OSError("full")
+
+    keeping(RETENTION=10 * DAY, AUDIT_RETENTION=10 * DAY)
+    monkeypatch.setattr(retention, "prune", fail)
+    rows.limit_key(key="Ada")
+    rows.audit(execution_id=None)
+    AuditEntry.objects.update(created_at=DatabaseNow() - timedelta(days=400))
+    tick(using="default")
+    assert (LimitKey.objects.count(), AuditEntry.objects.count()) == (0, 0)
+
+
+def test_a_backlog_of_one_chore_leaves_the_others_their_pause(ticking, keeping, monkeypatch):
+    monkeypatch.setattr(retention.prune, "__kwdefaults__", {"size": 1})
+    ended(days=11)
+    ended(days=11)
+    tick(using="default")
+    now = DatabaseNow()
+    soon = Turn.objects.filter(next_at__lt=now + timedelta(seconds=30)).values_list("name", flat=True)
+    assert list(soon) == ["retention"]

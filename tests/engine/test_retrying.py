@@ -19,6 +19,7 @@ from django_durable.engine import claims, worker
 from django_durable.models import (
     AuditEntry,
     Execution,
+    FanOut,
     OutboxEvent,
     SetAsideStep,
     Signal,
@@ -545,6 +546,67 @@ def test_children_of_a_map_that_failed_are_retried_with_it(durable, done, broken
     durable.run_until_idle()
     assert client.result(execution) == ["a", "b", "c"]
     assert (done.count("begin a"), done.count("a")) == (1, 2)
+
+
+@pytest.fixture
+def abandoning(durable, act):
+    """A map that fails by its first child, whose others sleep on; and that child, its cause gone."""
+
+    @workflow("child")
+    def child(ctx, name):
+        ctx.sleep(HOUR if name != "a" else 0)
+        return ctx.step("it", act, name)
+
+    @workflow("parent")
+    def parent(ctx):
+        return list(ctx.map(child.using(on_parent_close="abandon"), ["a", "b", "c"], concurrency=2))
+
+    return parent
+
+
+def test_a_child_of_a_map_that_is_retried_alone_is_counted_once(durable, broken, abandoning):
+    broken.add("a")
+    execution = abandoning.start()
+    durable.run_until_idle()
+    assert status_of(execution) == Status.FAILED
+    (first, *_) = children = list(Execution.objects.filter(parent_id=execution.id).order_by("pk"))
+    assert [each.status for each in children] == [Status.FAILED, Status.SLEEPING, Status.SLEEPING]
+    broken.clear()
+    client.retry(first)
+    durable.run_until_idle()
+    assert status_of(first) == Status.COMPLETED
+    assert FanOut.objects.get().remaining == 2
+    durable.advance(HOUR)
+    durable.advance(HOUR)
+    assert not FanOut.objects.exists()
+    assert not Timer.objects.exists()
+    client.retry(execution)
+    durable.run_until_idle()
+    assert client.result(execution) == ["a", "b", "c"]
+
+
+def test_a_child_of_a_map_that_was_retried_alone_stays_as_long_as_its_parent(durable, broken, act, family):
+    @workflow("parent")
+    def parent(ctx):
+        ctx.map(family, ["a", "b"], settle=True)
+        ctx.step("pay", act, "pay")
+        ctx.wait_for_signal("go")
+
+    broken |= {"a", "pay"}
+    execution = parent.start()
+    durable.run_until_idle()
+    first = Execution.objects.filter(parent_id=execution.id).order_by("pk").first()
+    client.retry(first)
+    durable.run_until_idle()
+    assert status_of(first) == Status.FAILED
+    with pytest.raises(ExecutionConflict):
+        client.delete(first)  # its parent's results are ranges of ids
+    broken.clear()
+    client.retry(execution)
+    durable.run_until_idle()
+    with pytest.raises(ExecutionConflict, match="has been told"):
+        client.retry(first)  # by what it had ended as before the parent went on
+    assert Execution.objects.get(pk=first.pk).fan_out is not None
 
 
 def test_an_open_child_keeps_its_start(durable, act, family):

@@ -1,6 +1,8 @@
 """Flows: declared lists of nodes run as ordinary workflows."""
 
+from dataclasses import fields
 from datetime import timedelta
+from inspect import signature
 
 import pytest
 
@@ -9,7 +11,9 @@ from django_durable import (
     Flow,
     FlowData,
     InvalidOptionError,
+    Limit,
     Part,
+    Rate,
     Retry,
     SignalType,
     client,
@@ -259,3 +263,16 @@ def test_building_changes_nothing_that_was_built():
     base = Flow("flow").step("one", double)
     base.step("two", double)
     assert [node.name for node in base.nodes] == ["one"]
+
+
+def test_it_takes_every_option_of_a_workflow():
+    week, one, rate = timedelta(days=7), Limit(1, key=lambda input: input["tenant"]), Rate(5, per=60)
+    options = {"key_scope": "shop", "key_retention": week, "retention": week, "concurrency": one, "rate": rate}
+    definition = Flow("kept", **options).step("one", lambda data: None).register()
+
+    assert definition.limits == (one, rate)
+    assert definition.retention.after("completed") == week
+    assert (definition.key_scope, definition.key_retention_seconds) == ("shop", week.total_seconds())
+    assert {each.key for each in definition.wanted(({"tenant": "acme"},), {})} == {"acme", ""}
+    ours = {each.name for each in fields(Flow)} - {"nodes", "result"}
+    assert ours == set(signature(workflow).parameters) - {"on_change"}  # which a flow has always by name

@@ -43,6 +43,23 @@ def mended(ctx: Context) -> str:
     return ctx.step("last", repaired)
 
 
+@workflow("ledger.mended_left", on_failure="leave")
+def mended_left(ctx: Context) -> str:
+    """Nothing is undone when it fails, and all when it goes back."""
+    ctx.step("first", append)
+    ctx.step("car", append, "car", compensate=undo)
+    ctx.step("row", insert_row, compensate=undo_row)
+    return ctx.step("last", repaired)
+
+
+@workflow("ledger.mended_left_stuck", on_failure="leave")
+def mended_left_stuck(ctx: Context) -> str:
+    """As that; one of those compensations needs a person."""
+    ctx.step("car", append, "car", compensate=undo_until_helped)
+    ctx.step("row", insert_row, compensate=undo_row)
+    return ctx.step("last", repaired)
+
+
 @workflow("ledger.mended_stuck")
 def mended_stuck(ctx: Context) -> str:
     ctx.step("car", append, "car", compensate=undo_until_helped)

@@ -749,6 +749,91 @@ BUGS = (
         ("tests/engine/test_retrying.py::test_what_had_completed_has_a_new_idempotency_key_when_it_runs_again",),
     ),
     Bug(
+        "going-back-undoes-the-first-first",
+        (
+            Edit(
+                f"{ENGINE}/going_back.py",
+                "key=lambda each: each.completed, reverse=True)",
+                "key=lambda each: each.completed)",
+            ),
+        ),
+        ("tests/engine/test_going_back.py::test_what_lies_behind_the_step_is_undone_in_reverse_and_made_again",),
+    ),
+    Bug(
+        "going-back-undoes-what-was-undone",
+        (Edit(f"{ENGINE}/going_back.py", " and each.step_id not in undone]", "]"),),
+        ("tests/engine/test_going_back.py::test_what_the_workflow_itself_has_undone_is_not_undone_again",),
+    ),
+    Bug(
+        "going-back-undoes-what-lies-before",
+        (Edit(f"{ENGINE}/going_back.py", "if each.completed[1] >= at and", "if"),),
+        ("tests/engine/test_going_back.py::test_what_lies_behind_the_step_is_undone_in_reverse_and_made_again",),
+    ),
+    Bug(
+        "going-back-forgets-what-async-parts-offered",
+        (Edit(f"{ENGINE}/going_back.py", "learnt.shared.offered.values()", "learnt.shared.compensations"),),
+        ("tests/engine/test_going_back.py::test_so_it_is_in_async_code",),
+    ),
+    Bug(
+        "going-back-loses-what-the-code-does-not-come-to",
+        (Edit(f"{ENGINE}/going_back.py", "and each.name not in learnt.asked", "and False"),),
+        ("tests/engine/test_going_back.py::test_tolerant_code_that_does_not_come_to_a_step_undoes_nothing",),
+    ),
+    Bug(
+        "going-back-without-the-fence",
+        (
+            Edit(
+                f"{ENGINE}/going_back.py",
+                "if not claim.timers().update(**released, due_at=DatabaseNow()):",
+                "if not claim.timers().update(**released, due_at=DatabaseNow()) and False:",
+            ),
+        ),
+        ("tests/engine/test_going_back.py::test_one_that_lost_its_lease_sets_nothing_aside",),
+    ),
+    Bug(
+        "going-back-begins-the-open-compensation-anew",
+        (
+            Edit(
+                f"{ENGINE}/going_back.py",
+                "        if each.is_settled or each.kind != Kind.COMPENSATION or",
+                "        if True or each.kind != Kind.COMPENSATION or",
+            ),
+        ),
+        ("tests/engine/test_going_back.py::test_of_a_rollback_that_is_stuck_only_what_is_left_is_undone",),
+    ),
+    Bug(
+        "child-retried-while-its-parent-goes-back",
+        (Edit(f"{ENGINE}/families.py", "    if recorded.filter(kind=Kind.BACK).exists():", "    if False:"),),
+        ("tests/engine/test_going_back.py::test_a_child_of_one_that_goes_back_is_not_retried_by_itself",),
+    ),
+    Bug(
+        "chores-share-one-failure",
+        (
+            Edit(
+                f"{ENGINE}/chores.py",
+                "    except Error:\n        raise\n",
+                "    except Exception:\n        raise\n",
+            ),
+        ),
+        ("tests/engine/test_retention.py::test_a_storage_that_fails_keeps_no_other_chore_waiting",),
+    ),
+    Bug(
+        "orphans-are-about-nothing",
+        (
+            Edit(
+                f"{ENGINE}/retention.py",
+                "            if all(subject):\n                heirs",
+                "            if False:\n                heirs",
+            ),
+        ),
+        ("tests/engine/test_erasure.py::test_descendants_whose_parents_were_pruned_first_are_erased_too",),
+    ),
+    Bug(
+        "child-of-a-map-counted-twice",
+        (Edit(f"{ENGINE}/countdown.py", 'update(remaining=F("remaining") + 1)', 'update(remaining=F("remaining"))'),),
+        ("tests/engine/test_retrying.py::test_a_child_of_a_map_that_is_retried_alone_is_counted_once",),
+    ),
+    Bug(
         "limit-counted-without-lock",
         (
             Edit(

@@ -140,6 +140,48 @@ def rolled_back(ctx: Context) -> str:
     return ctx.step("train", echo, "train", compensate=undo)
 
 
+mended: set[str] = set()  # by the stories, while they last
+
+
+@step
+def until_mended() -> str:
+    if not mended:
+        raise OSError("not yet")
+    return "mended"
+
+
+@workflow("samples.retried")
+def retried(ctx: Context) -> list[Any]:
+    """Undone, then retried: what was recorded is set aside and made again."""
+    drawn = ctx.random().randrange(10**9)
+    ctx.step("look", echo, drawn)
+    ctx.step("car", echo, "car", compensate=undo)
+    ctx.sleep(timedelta(hours=1))
+    return [drawn, ctx.step(until_mended)]
+
+
+@step
+def undo_in_vain(value: Any) -> None:
+    raise OSError("the line is down")
+
+
+@workflow("samples.going_back", on_failure="leave")
+def going_back(ctx: Context) -> None:
+    """Left as it is; then it goes back, and a compensation gives up on the way."""
+    ctx.step("car", echo, "car", compensate=undo_in_vain)
+    ctx.parallel({"hotel": lambda ctx: ctx.step("book", echo, "hotel", compensate=undo), "flight": lambda ctx: None})
+    ctx.step(decline)
+
+
+@workflow("samples.forked")
+def forked(ctx: Context) -> list[Any]:
+    """Copied with another result; the copy draws the numbers of its original."""
+    drawn = [ctx.random().randrange(10**9), ctx.uuid4()]
+    car = ctx.step("car", echo, drawn)
+    said = ctx.wait_for_signal("go")
+    return [drawn, car, said, ctx.random().randrange(10**9)]
+
+
 @workflow("samples.token")
 def token(ctx: Context) -> Any:
     ctx.step("mail", echo, len(ctx.signal_token("approved", expires=timedelta(days=1))))

@@ -112,6 +112,34 @@ def _mapped(durable: DurableKit) -> Any:
     return execution
 
 
+def _retried(durable: DurableKit) -> Any:
+    execution = samples.retried.start()
+    durable.advance(timedelta(hours=2))
+    assert client.get(execution).compensated
+    samples.mended.add("it")
+    client.retry(execution)
+    durable.advance(timedelta(hours=2))
+    samples.mended.clear()
+    return execution
+
+
+def _going_back(durable: DurableKit) -> Any:
+    execution = samples.going_back.start()
+    durable.run_until_idle()
+    client.retry(execution, from_step="car", compensate=True)
+    durable.run_until_idle()
+    assert client.get(execution).stuck_reason == "compensation"
+    return execution
+
+
+def _forked(durable: DurableKit) -> Any:
+    original = samples.forked.start()
+    durable.run_until_idle()
+    execution = client.fork(original, "signal:go", patch={"car": "a bus"})
+    durable.signal(execution, "go", 7)
+    return execution
+
+
 def _token(durable: DurableKit) -> Any:
     execution = samples.token.start()
     durable.run_until_idle()
@@ -201,6 +229,9 @@ STORIES = {
     "tolerated_parts": _tolerated_parts,
     "saga": _saga,
     "rolled_back": _started(samples.rolled_back),
+    "retried": _retried,
+    "going_back": _going_back,
+    "forked": _forked,
 }
 
 
