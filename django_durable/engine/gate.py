@@ -24,10 +24,9 @@ from django_durable.engine import pausing, slots, transitions
 from django_durable.engine.claims import Claim
 from django_durable.engine.journal import fence
 from django_durable.engine.reconnect import persist
-from django_durable.engine.slots import Use
 from django_durable.exceptions import LeaseLostError
 from django_durable.limits import QUEUE_PREFIX, Limit, Rate, Wanted
-from django_durable.models import Execution, LimitKey, Slot, Timer
+from django_durable.models import Execution, LimitKey, Slot
 
 
 class _NewsError(Exception):
@@ -80,7 +79,7 @@ def _missing(claim: Claim, execution: Execution, wanted: list[Wanted]) -> list[W
     if not execution.limited:
         return wanted
     now = claim.now()
-    kept = Slot.objects.using(claim.using).filter(execution_id=execution.pk)
+    kept = Slot.objects.using(claim.using).filter(execution_id=execution.pk).of_workflow()
     rows = kept.values_list("limit", "limit__name", "limit__key", "granted", "ready_at")
     needed = {(each.name, each.key) for each in wanted}
     has, useless = set(), []
@@ -160,18 +159,9 @@ def _take(claim: Claim, execution: Execution, wanted: Wanted, limit: UUID) -> tu
             execution_id=execution.pk,
             granted=is_in,
             fair=wanted.fair,
-            **({"turn": use.turn} if is_in else _place(claim, use, wanted.fair)),
+            **({"turn": use.turn} if is_in else slots.place(claim.execution_id, use, wanted.fair, using=claim.using)),
         )
     return is_in, use.room > 0
-
-
-def _place(claim: Claim, use: Use, fair: str) -> dict[str, Any]:
-    """Among those that wait."""
-    timers = Timer.objects.using(claim.using).filter(pk=claim.execution_id)
-    return {
-        "priority": timers.values_list("priority", flat=True).get(),
-        "turn": slots.next_turn(use, fair, using=claim.using),
-    }
 
 
 def _supersede(claim: Claim, execution: Execution, limit: UUID) -> None:
@@ -229,8 +219,7 @@ def _settle(claim: Claim, execution: Execution, wanted: Wanted, *, until: dateti
     changes: dict[str, Any] = {} if is_in else {**waits, "claims": F("claims") - 1, "refused_since": None}
     if not fence(claim, **changes):
         raise _NewsError
-    about = f"{wanted.name} {wanted.key}".rstrip()
-    told = "" if is_in else f"a slot of {about}" if until is None else f"its time by {about}"
+    told = "" if is_in else f"a slot of {wanted}" if until is None else f"its time by {wanted}"
     Execution.objects.using(claim.using).filter(pk=execution.pk).update(
         limited=True, waiting_for=told[:255], waiting_until=None if is_in else until
     )
