@@ -54,6 +54,11 @@ class Limit:
         if self.cancel_in_progress and self.fair is not None:
             raise InvalidOptionError("Limit(cancel_in_progress=True, fair=...): give one; the newest does not wait.")
 
+    @property
+    def is_lent(self) -> bool:
+        """By one that waits, to others."""
+        return not self.while_waiting
+
     def stored_name(self, workflow: str) -> str:
         return self.name or f"{WORKFLOW_PREFIX}{workflow}"
 

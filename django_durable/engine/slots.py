@@ -29,6 +29,7 @@ from django_durable import dispatch
 from django_durable.clock import DatabaseNow
 from django_durable.conf import get_settings
 from django_durable.definitions import registry
+from django_durable.exceptions import UnknownWorkflowError
 from django_durable.limits import QUEUE_PREFIX, Limit, Wanted
 from django_durable.models import Execution, LimitKey, Slot, Timer
 from django_durable.models.timer import TimerQuerySet
@@ -114,6 +115,21 @@ def give_back(execution_id: UUID, *, using: str, only: list[UUID] | None = None)
 
     if limits:
         transaction.on_commit(hand_on, using=using, robust=True)
+
+
+def lend(execution: Execution, *, using: str) -> None:
+    """Give back what an execution keeps only while a worker goes on with it. Under the lock of its timer."""
+    try:
+        definition = registry.find(execution.workflow, execution.version)
+    except UnknownWorkflowError:  # not here; a worker that has the code will
+        return
+    lent = [rule.stored_name(definition.name) for rule in definition.limits if isinstance(rule, Limit) and rule.is_lent]
+    if lent:
+        own = Slot.objects.using(using).filter(execution_id=execution.pk).of_workflow()
+        # Their ids first: by condition, MySQL and MariaDB would lock the limits, against the order of locks.
+        give_back(
+            execution.pk, using=using, only=list(own.filter(limit__name__in=lent).values_list("limit", flat=True))
+        )
 
 
 def take_over(old: UUID, new: UUID, *, using: str) -> None:

@@ -83,6 +83,8 @@ def park(claim: Claim, execution: Execution, park: Park) -> bool:
                 insert_checkpoint_of(claim, checkpoint)
             else:
                 update_checkpoint(claim, checkpoint)
+        if execution.limited:
+            slots.lend(execution, using=claim.using)
         if park.cancels_children:  # under the fence: a worker that has lost its lease must not stop them
             cancel_children(execution.id, using=claim.using)
         log_lines.store(claim)
