@@ -343,6 +343,32 @@ def test_whoever_comes_back_too_late_gives_back_nothing(durable, hold):
     assert state() == {"": (0, 0)}
 
 
+def test_a_late_body_gives_nothing_back_of_the_next_pass(durable, hold):
+    """Which has taken up the slot of its own execution."""
+    holder = hold()
+    Timer.objects.filter(pk=holder.run.id).update(due_at=durable.clock.now())
+    again = claims.take(holder.run.id, using="default")
+    assert step_limits._take(again, "body", Wanted(Limit(1), API)) == holder.slot
+
+    holder.give_back()
+
+    assert state() == {"": (1, 0)}
+
+
+def test_what_was_given_is_kept_until_its_pass_has_looked(durable, hold):
+    holder = hold()
+    run = calling(limited()).start("done")
+    durable.run_until_idle()
+    holder.give_back()
+
+    slots.mend(using="default")
+    assert state() == {"": (1, 0)}
+    claims.take(run.id, using="default")
+    slots.mend(using="default")
+
+    assert state() == {"": (1, 0)}
+
+
 def test_the_next_pass_takes_up_what_a_dead_one_has_left(durable, hold):
     run = calling(limited()).start("done")
     dead = claims.take(run.id, using="default")

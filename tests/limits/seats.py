@@ -10,14 +10,19 @@ import os
 import time
 from pathlib import Path
 
-from django_durable import Context, Limit, Rate, step, workflow
+from django_durable import Context, Limit, Rate, Retry, step, workflow
 
 SEATS = 5
 BODY_SECONDS = 0.05  # long enough to be met in it
+STEP_SECONDS = 0.25  # much longer than a slot of a step is on its way to the next
 
 
 @step
 def sit(folder: str) -> None:
+    _sit(folder, BODY_SECONDS)
+
+
+def _sit(folder: str, seconds: float) -> None:
     """Take a seat that nobody has; there must be one."""
     for seat in range(SEATS):
         with (Path(folder) / f"seat-{seat}").open("w") as file:
@@ -26,7 +31,7 @@ def sit(folder: str) -> None:
             except BlockingIOError:
                 continue
             _tell(folder, f"seat {seat}")
-            time.sleep(BODY_SECONDS)
+            time.sleep(seconds)
             return
     _tell(folder, "no seat")
 
@@ -53,3 +58,14 @@ def seats(ctx: Context, folder: str) -> None:
 @workflow("limits.rate", rate=Rate(100, per=60))
 def rate(ctx: Context, folder: str) -> None:
     ctx.step(begin, folder)
+
+
+@step(limit=Limit(SEATS, name="seats"), retry=Retry(max_attempts=None, initial_seconds=0.01))
+def sit_by_turns(folder: str) -> None:
+    _sit(folder, STEP_SECONDS)
+
+
+@workflow("limits.step_seats")
+def step_seats(ctx: Context, folder: str) -> None:
+    ctx.gather(*[lambda ctx: ctx.step(sit_by_turns, folder)] * 2)
+    ctx.step(sit_by_turns, folder)
