@@ -184,20 +184,21 @@ def _admit(slot: Slot, use: Use, *, using: str) -> int:
 def mend(*, using: str) -> int:
     """Hand on what those have left who died before they could give it back, or hand it on; how many. Bounded."""
     slots = Slot.objects.using(using)
-    for limit in list(slots.lapsed().order_by().values_list("limit", flat=True).distinct()[:MOST_MENDED]):
-        _take_back(limit, using=using)
+    for limit, slot in list(slots.lapsed().values_list("limit", "pk")[:MOST_MENDED]):
+        _take_back(limit, slot, using=using)
     given_back = slots.given_back().order_by().values_list("limit", flat=True)
     return sum(fill(limit, using=using) for limit in list(given_back.distinct()[:MOST_MENDED]))
 
 
-def _take_back(limit: UUID, *, using: str) -> None:
-    """Mark what has lapsed as given back. Under the lock: under it a pass takes up what is left of an earlier one."""
+def _take_back(limit: UUID, slot: UUID, *, using: str) -> None:
+    """Mark one that has lapsed as given back. Under the lock: under it a pass takes up what is left of an earlier one.
+
+    One in a transaction: whoever ends an execution marks all of its slots, in no fixed order.
+    """
     with transaction.atomic(using=using):
-        if lock(limit, using=using) is None:
-            return
-        slots = Slot.objects.using(using).filter(limit=limit)
-        lapsed = list(slots.lapsed().values_list("pk", flat=True))  # first: MySQL would lock the timers that it reads
-        slots.filter(pk__in=lapsed).update(execution=None, token=None)
+        lapsed = Slot.objects.using(using).filter(pk=slot)
+        if lock(limit, using=using) is not None and lapsed.lapsed().exists():
+            lapsed.update(execution=None, token=None)
 
 
 def prune(*, using: str, most: int = MOST_MENDED) -> int:

@@ -11,7 +11,7 @@ from django_durable.clock import DatabaseNow
 from django_durable.engine import advance, claims, gate, payloads, slots, step_limits, transitions
 from django_durable.engine.claims import Claim
 from django_durable.engine.outcomes import Park
-from django_durable.limits import Limit, Wanted
+from django_durable.limits import Wanted
 from django_durable.models import Execution, Slot, Status, Timer
 from tests.concurrency.interleaver import Act
 from tests.concurrency.scenes import Outcomes, Scene
@@ -179,20 +179,23 @@ def _arrival(run: Any) -> Act:
 
 
 def _lender(run: Any) -> Act:
-    """Park with a slot."""
+    """Park with a slot, or leave it to others to go on."""
     claim, execution, admit = _at_the_gate(run)
     assert admit()
     until = claim.now()
     park = Park(opens=(), status=Status.SLEEPING, until=until, waiting_for="sleep", wake_seq=claim.wake_seq)
-    return lambda: transitions.park(claim, execution, park)
+
+    def lend() -> None:
+        if not transitions.park(claim, execution, park):
+            claim.timers().update(token=None, holder="", due_at=DatabaseNow())
+
+    return lend
 
 
 def park_x_arrival() -> Scene:
     """One parks and lends its slot while another comes: that one is let in, or found."""
     runs = _lent(2)
-    scene = _scene({"worker": _lender(runs[0]), "other worker": _arrival(runs[1])}, runs)
-    assert isinstance(limited.lent.limits[0], Limit)
-    return scene
+    return _scene({"worker": _lender(runs[0]), "other worker": _arrival(runs[1])}, runs)
 
 
 def park_x_signal() -> Scene:
@@ -200,7 +203,7 @@ def park_x_signal() -> Scene:
     runs = _lent(2)
     lender = _lender(runs[0])
     assert not _arrival(runs[1])()
-    return _scene({"worker": lender, "sender": lambda: client.signal(runs[0], "news") and None}, runs)
+    return _scene({"worker": lender, "sender": lambda: client.signal(runs[0], "news")}, runs)
 
 
 PAIRS: dict[str, tuple[Callable[[], Scene], int]] = {

@@ -737,7 +737,7 @@ BUGS = (
     ),
     Bug(
         "dead-bodies-keep-their-slots",
-        (Edit(f"{ENGINE}/slots.py", "        _take_back(limit, using=using)", "        pass"),),
+        (Edit(f"{ENGINE}/slots.py", "        _take_back(limit, slot, using=using)", "        pass"),),
         ("tests/engine/test_step_limits.py::test_a_holder_gives_its_slot_back_with_its_lease",),
     ),
     Bug(
