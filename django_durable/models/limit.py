@@ -81,9 +81,8 @@ class Slot(models.Model):
     )
     step = models.CharField(max_length=255, blank=True)  # name of the checkpoint; "": of the execution as a whole
     granted = models.BooleanField()  # False: it waits
-    token = models.UUIDField(
-        null=True, blank=True
-    )  # of a step: of the lease under which the body runs; own id: of none yet
+    # Of a step: that of the lease under which the body runs; the slot's own id until a pass has taken it up.
+    token = models.UUIDField(null=True, blank=True)
     priority = models.PositiveSmallIntegerField(default=Priority.NORMAL)
     fair = models.CharField(max_length=200, blank=True)  # whose turn this is
     turn = models.BigIntegerField(default=0)  # among all that wait; the smallest is next

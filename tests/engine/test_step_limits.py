@@ -76,6 +76,18 @@ def test_a_body_takes_a_slot_and_gives_it_back(durable):
     assert not Slot.objects.exists()
 
 
+def test_the_slot_is_free_as_soon_as_the_outcome_is_recorded(durable):
+    """Before anything else of the execution happens, and not by a tick."""
+    body = limited()
+
+    @workflow("flow")
+    def flow(ctx):
+        ctx.step(body)
+        return ctx.step("look", lambda: list(state().values()))
+
+    assert durable.run(flow.start()) == [(0, 0)]
+
+
 def test_one_that_finds_it_full_parks_and_is_woken_when_a_slot_is_given_back(durable, hold):
     holder = hold()
     run = calling(limited()).start("done")

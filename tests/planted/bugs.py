@@ -733,7 +733,7 @@ BUGS = (
                 "error, attempt=attempt)",
             ),
         ),
-        ("tests/engine/test_step_limits.py::test_a_back_off_holds_no_slot",),
+        ("tests/engine/test_step_limits.py::test_the_slot_is_free_as_soon_as_the_outcome_is_recorded",),
     ),
     Bug(
         "dead-bodies-keep-their-slots",
