@@ -226,9 +226,14 @@ class StepDefinition(Named, Generic[P, R]):
     atomic: bool = False
     raises: tuple[type[Exception], ...] = ()
     at_most_once: bool = False
+    limit: Limit | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.fn(*args, **kwargs)
+
+    def wanted(self, args: Iterable[Any], kwargs: Mapping[str, Any]) -> Wanted | None:
+        """What a body with these arguments needs of the step's limit. Raises InvalidOptionError."""
+        return None if self.limit is None else limits.wanted_by_step(self.limit, self.name, self.fn, args, kwargs)
 
 
 registry: Registry[WorkflowDefinition[..., Any]] = Registry()
@@ -321,6 +326,7 @@ def step(
     atomic: bool = False,
     raises: tuple[type[Exception], ...] = (),
     at_most_once: bool = False,
+    limit: Limit | None = None,
 ) -> Callable[[Callable[P, R]], StepDefinition[P, R]]: ...
 def step(fn: Any = None, /, *, name: str | None = None, timeout: Any = None, **options: Any) -> Any:
     """Say how a function runs as a step: ``@step`` or ``@step(retry=..., ...)``.
@@ -329,6 +335,7 @@ def step(fn: Any = None, /, *, name: str | None = None, timeout: Any = None, **o
     timeout: per attempt; a running body is abandoned, an atomic one is checked before it commits.
     atomic: the body's ORM writes and the checkpoint commit together. raises: business errors, recorded, not retried,
     raised again as themselves. at_most_once: never started twice; StepInterrupted if its outcome is unknown.
+    limit: how many of its bodies may run at one time, of all executions.
     """
     if fn is not None:
         return define_step(fn)
@@ -348,6 +355,7 @@ def define_step(fn: Callable[..., Any], *, name: str | None = None, timeout: Any
         raise InvalidOptionError(f"raises={definition.raises!r}: give a tuple of exception classes.")
     if definition.at_most_once and (definition.retry.max_attempts != 1 or definition.atomic):
         raise InvalidOptionError("at_most_once= goes with neither retry= nor atomic=: it is never started again.")
+    limits.checked_for_step(fn, definition.limit)
     if definition.atomic and inspect.iscoroutinefunction(fn):
         raise InvalidOptionError("atomic= needs a plain function: Django has no transactions in async code.")
     codec.register_annotations(fn)

@@ -1,7 +1,8 @@
-"""Limit and Rate: how many executions may be under way at once, and how many may begin in a time. Pure.
+"""Limit and Rate: how many executions or bodies of steps may run at once, and how many may begin in a time. Pure.
 
-They are declared with ``@workflow`` and read from there at each admission, so a deploy changes them. What holds a slot
-or waits for one is in the database (``models.Slot``); ``engine/gate.py`` admits.
+They are declared with ``@workflow`` and ``@step`` and read from there at each admission, so a deploy changes them. What
+holds a slot or waits for one is in the database (``models.Slot``); ``engine/gate.py`` admits executions,
+``engine/step_limits.py`` bodies.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from django_durable.clock import to_seconds
 from django_durable.exceptions import ConfigurationError, InvalidOptionError
 from django_durable.names import check_key, check_name
 
-QUEUE_PREFIX, WORKFLOW_PREFIX, RATE_PREFIX = "queue/", "workflow/", "rate/"  # no name of a user has a slash
+# No name of a user has a slash.
+QUEUE_PREFIX, WORKFLOW_PREFIX, RATE_PREFIX, STEP_PREFIX = "queue/", "workflow/", "rate/", "step/"
 MOST = 1_000_000
 KeyFunction = Callable[..., object]
 
@@ -26,9 +28,12 @@ KeyFunction = Callable[..., object]
 class Limit:
     """At most ``capacity`` executions between their first pass and their end; the others wait without being looked at.
 
-    key: a function of the workflow's arguments, of those that it names; each key has a limit of its own.
+    Of a step: at most so many bodies that run at one time, of all executions.
+
+    key: a function of the workflow's or step's arguments, of those that it names; each key has a limit of its own.
     fair: another; who waits is admitted in turn of these keys, and not by arrival. name: shared by all that give it.
     cancel_in_progress: a newer execution has the older ones of its key cancelled and waits until they have ended.
+    while_waiting: False has an execution give its slot back whenever it waits, and queue for one before it goes on.
     """
 
     capacity: int
@@ -37,12 +42,22 @@ class Limit:
     key: KeyFunction | None = None
     fair: KeyFunction | None = None
     cancel_in_progress: bool = False
+    while_waiting: bool = True
 
     def __post_init__(self) -> None:
         _check_count("Limit", self.capacity)
         _check(self)
+        if self.cancel_in_progress and not self.while_waiting:
+            raise InvalidOptionError(
+                "Limit(cancel_in_progress=True, while_waiting=False): give one; who waits without a slot is not found."
+            )
         if self.cancel_in_progress and self.fair is not None:
             raise InvalidOptionError("Limit(cancel_in_progress=True, fair=...): give one; the newest does not wait.")
+
+    @property
+    def is_lent(self) -> bool:
+        """By one that waits, to others."""
+        return not self.while_waiting
 
     def stored_name(self, workflow: str) -> str:
         return self.name or f"{WORKFLOW_PREFIX}{workflow}"
@@ -80,12 +95,15 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What one execution needs of one limit: its stored name and key, and the key that its turn goes by."""
+    """What one execution or body needs of one limit: its stored name and key, and the key that its turn goes by."""
 
     rule: Limit | Rate
     name: str
     key: str = ""
     fair: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.key}".rstrip()
 
     @property
     def order(self) -> tuple[bool, bool, bool, str, str]:
@@ -118,6 +136,41 @@ def checked(
     return rules
 
 
+def checked_for_step(fn: Callable[..., Any], limit: object) -> Limit | None:
+    """The option of ``@step``. Raises InvalidOptionError, ConfigurationError."""
+    if limit is None:
+        return None
+    if not isinstance(limit, Limit):
+        raise InvalidOptionError(f"limit={limit!r}: a step takes one Limit(...); it has no rate, a workflow has.")
+    if limit.cancel_in_progress or not limit.while_waiting:
+        raise InvalidOptionError(
+            "Limit(cancel_in_progress=..., while_waiting=...) is for workflows: a step holds its slot while it runs."
+        )
+    for function in _functions(limit):
+        _named(function, _signature_of(fn))
+    return limit
+
+
+def wanted_by_step(
+    limit: Limit, step: str, fn: Callable[..., Any], args: Iterable[Any], kwargs: Mapping[str, Any]
+) -> Wanted:
+    """What a body needs that is called with these arguments. Raises InvalidOptionError."""
+    name = f"{STEP_PREFIX}{limit.name or step}"
+    if not _functions(limit):
+        return Wanted(limit, name)
+    signature = _signature_of(fn)
+    arguments = _bound(signature, args, kwargs)
+    key, fair = (_key_of(getattr(limit, what), what, signature, arguments) for what in ("key", "fair"))
+    return Wanted(limit, name, key, fair)
+
+
+def _signature_of(fn: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(fn)
+    except (TypeError, ValueError) as error:
+        raise InvalidOptionError(f"The arguments of {fn!r} are not known, so its limit has no key.") from error
+
+
 def wanted(
     rules: Iterable[Limit | Rate],
     workflow: str,
@@ -126,6 +179,16 @@ def wanted(
     kwargs: Mapping[str, Any],
 ) -> list[Wanted]:
     """What an execution with these arguments needs. Raises InvalidOptionError if a key function gives no key."""
+    arguments = _bound(signature, args, kwargs)
+    found = []
+    for rule in rules:
+        key = _key_of(rule.key, "key", signature, arguments)
+        fair = _key_of(rule.fair, "fair", signature, arguments) if isinstance(rule, Limit) else ""
+        found.append(Wanted(rule, rule.stored_name(workflow), key, fair))
+    return found
+
+
+def _bound(signature: inspect.Signature, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:  # of one that was started by other code
@@ -133,12 +196,7 @@ def wanted(
             f"The arguments no longer fit the function, so its limits have no key: {error}"
         ) from error
     bound.apply_defaults()
-    found = []
-    for rule in rules:
-        key = _key_of(rule.key, "key", signature, bound.arguments)
-        fair = _key_of(rule.fair, "fair", signature, bound.arguments) if isinstance(rule, Limit) else ""
-        found.append(Wanted(rule, rule.stored_name(workflow), key, fair))
-    return found
+    return bound.arguments
 
 
 def _key_of(function: KeyFunction | None, what: str, signature: inspect.Signature, arguments: Mapping[str, Any]) -> str:
@@ -162,7 +220,7 @@ def _functions(rule: Limit | Rate) -> list[KeyFunction]:
 
 
 def _named(function: KeyFunction, signature: inspect.Signature) -> list[str]:
-    """The workflow's arguments that a key function names; all of them if it takes any."""
+    """The arguments that a key function names; all of them if it takes any."""
     parameters = inspect.signature(function).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return list(signature.parameters)
@@ -174,7 +232,7 @@ def _named(function: KeyFunction, signature: inspect.Signature) -> list[str]:
     ]
     if unknown:
         raise ConfigurationError(
-            f"A key function of a limit asks for {', '.join(unknown)}; the workflow takes {list(signature.parameters)}."
+            f"A key function of a limit asks for {', '.join(unknown)}; the function takes {list(signature.parameters)}."
         )
     return [name for name in names if name in signature.parameters]
 
@@ -184,7 +242,7 @@ def _check(rule: Limit | Rate) -> None:
         check_name(rule.name, "Name of a limit")
     for function in _functions(rule):
         if not callable(function):
-            raise InvalidOptionError(f"{function!r} as key of a limit: give a function of the workflow's arguments.")
+            raise InvalidOptionError(f"{function!r} as key of a limit: give a function of the arguments.")
 
 
 def _check_count(what: str, count: object) -> None:

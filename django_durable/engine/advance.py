@@ -282,6 +282,7 @@ def _settle(replay: Replay, execution: Execution, outcome: Outcome) -> bool:
     """Write how the pass ended. False: news has come, run again."""
     claim = replay.claim
     execution.cancel_requested_at, execution.paused_at = replay.journal.cancel_requested_at, replay.journal.paused_at
+    execution.limited = execution.limited or replay.shared.has_queued
     if not isinstance(outcome, Abandon):
         replay.shared.progress.flush()
     match outcome:

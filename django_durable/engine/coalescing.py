@@ -18,9 +18,10 @@ from django.db.models import F
 from django_durable import dispatch
 from django_durable.clock import DatabaseNow
 from django_durable.coalesce import Coalesce
+from django_durable.engine import slots
 from django_durable.engine.new_start import NewStart
 from django_durable.exceptions import ExecutionConflict
-from django_durable.models import Execution, Status, Timer
+from django_durable.models import Execution, Slot, Status, Timer
 
 MOST_TRIES = 10  # each is lost to another start, which may be joined the next time
 _TAKEN_ON = ("version", "input", "labels", "subject_type", "subject_id")
@@ -76,6 +77,9 @@ def _join(last: Execution, new: NewStart, how: Coalesce, timeout_seconds: float 
         setattr(last, name, value)
     if how.mode == "debounce":
         timers.update(due_at=due_at, held=True)
+        if last.limited:  # it does not wait for them now; what it has reserved of a rate is its own
+            held = Slot.objects.using(using).filter(execution_id=last.pk, ready_at__isnull=True)
+            slots.give_back(last.pk, using=using, only=list(held.values_list("limit", flat=True)))
     elif changes and last.limited:  # by its new input it may need another slot than it waits for
         timers.update(due_at=DatabaseNow())
     if due_at <= _now(last):  # a worker may have passed over the locked row

@@ -4,7 +4,8 @@ One that is full is told so once: it is put aside without a due time, so the pol
 gives a slot back makes it due (``slots``). It needs one limit after the other, always in the same order, and keeps
 those that it has. A death anywhere leaves rows that the next claim finds.
 
-A cancellation or a deadline needs no slot: who waits is let through, and the pass ends it.
+A cancellation or a deadline needs no slot: who waits is let through, and the pass ends it. One that has begun and has
+only lent its slot (``while_waiting=False``) has to clean up, and takes it back for that.
 """
 
 from __future__ import annotations
@@ -24,10 +25,9 @@ from django_durable.engine import pausing, slots, transitions
 from django_durable.engine.claims import Claim
 from django_durable.engine.journal import fence
 from django_durable.engine.reconnect import persist
-from django_durable.engine.slots import Use
 from django_durable.exceptions import LeaseLostError
 from django_durable.limits import QUEUE_PREFIX, Limit, Rate, Wanted
-from django_durable.models import Execution, LimitKey, Slot, Timer
+from django_durable.models import Execution, LimitKey, Slot
 
 
 class _NewsError(Exception):
@@ -54,7 +54,7 @@ def admit(claim: Claim, execution: Execution, definition: WorkflowDefinition[...
         return _missing(claim, execution, sorted(wanted, key=lambda each: each.order))
 
     missing = look()
-    while missing and not _is_interrupted(claim, execution):
+    while missing := [each for each in missing if not _ends_without(claim, execution, each)]:
         if execution.paused_at is not None and _rest(claim, execution):
             return False
         try:
@@ -80,7 +80,7 @@ def _missing(claim: Claim, execution: Execution, wanted: list[Wanted]) -> list[W
     if not execution.limited:
         return wanted
     now = claim.now()
-    kept = Slot.objects.using(claim.using).filter(execution_id=execution.pk)
+    kept = Slot.objects.using(claim.using).filter(execution_id=execution.pk).of_workflow()
     rows = kept.values_list("limit", "limit__name", "limit__key", "granted", "ready_at")
     needed = {(each.name, each.key) for each in wanted}
     has, useless = set(), []
@@ -101,9 +101,15 @@ def _give_back(claim: Claim, limits: list[UUID]) -> None:
         slots.give_back(claim.execution_id, using=claim.using, only=limits)
 
 
-def _is_interrupted(claim: Claim, execution: Execution) -> bool:
+def _ends_without(claim: Claim, execution: Execution, wanted: Wanted) -> bool:
+    if _is_to_be_taken_back(execution, wanted):
+        return False
     is_late = execution.deadline_at is not None and execution.deadline_at <= claim.now()
     return is_late or execution.cancel_requested_at is not None
+
+
+def _is_to_be_taken_back(execution: Execution, wanted: Wanted) -> bool:
+    return execution.started_at is not None and isinstance(wanted.rule, Limit) and wanted.rule.is_lent
 
 
 def _rest(claim: Claim, execution: Execution) -> bool:
@@ -160,18 +166,9 @@ def _take(claim: Claim, execution: Execution, wanted: Wanted, limit: UUID) -> tu
             execution_id=execution.pk,
             granted=is_in,
             fair=wanted.fair,
-            **({"turn": use.turn} if is_in else _place(claim, use, wanted.fair)),
+            **({"turn": use.turn} if is_in else slots.place(claim.execution_id, use, wanted.fair, using=claim.using)),
         )
     return is_in, use.room > 0
-
-
-def _place(claim: Claim, use: Use, fair: str) -> dict[str, Any]:
-    """Among those that wait."""
-    timers = Timer.objects.using(claim.using).filter(pk=claim.execution_id)
-    return {
-        "priority": timers.values_list("priority", flat=True).get(),
-        "turn": slots.next_turn(use, fair, using=claim.using),
-    }
 
 
 def _supersede(claim: Claim, execution: Execution, limit: UUID) -> None:
@@ -222,15 +219,17 @@ def _reserve(claim: Claim, execution: Execution, wanted: Wanted, limit: UUID) ->
 def _settle(claim: Claim, execution: Execution, wanted: Wanted, *, until: datetime | None, is_in: bool) -> None:
     """Under the fence: go on, or wait without a due time, or until then. The deadline is not waited out.
 
+    One that takes its slot back learns of its deadline when it has it.
+
     Raises _NewsError if something has come: a cancellation would not be seen by one that waits.
     """
-    due = [at for at in (until, execution.deadline_at) if at is not None]
+    deadline_at = None if _is_to_be_taken_back(execution, wanted) else execution.deadline_at
+    due = [at for at in (until, deadline_at) if at is not None]
     waits: dict[str, Any] = {"token": None, "holder": "", "due_at": min(due, default=None), "held": False}
     changes: dict[str, Any] = {} if is_in else {**waits, "claims": F("claims") - 1, "refused_since": None}
     if not fence(claim, **changes):
         raise _NewsError
-    about = f"{wanted.name} {wanted.key}".rstrip()
-    told = "" if is_in else f"a slot of {about}" if until is None else f"its time by {about}"
+    told = "" if is_in else f"a slot of {wanted}" if until is None else f"its time by {wanted}"
     Execution.objects.using(claim.using).filter(pk=execution.pk).update(
         limited=True, waiting_for=told[:255], waiting_until=None if is_in else until
     )

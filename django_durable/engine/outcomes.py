@@ -36,14 +36,15 @@ class Want:
     name: of its checkpoint. not_before: the end of a back-off. in_place: once that is over the branch is to be entered
     again and runs the body itself. is_interrupted: whether a cancellation or the deadline
     has come since, so that the branch must be entered again instead. begin: record what must stand before the body
-    runs. record: write down what came of it, given what returns the body's value or raises its error.
+    runs; False: the step's limit is full. record: write down what came of it, given what returns the body's value or
+    raises its error.
     """
 
     name: str
     not_before: datetime | None
     in_place: bool
     is_interrupted: Callable[[], bool]
-    begin: Callable[[], None]
+    begin: Callable[[], bool]
     body: Callable[[], Any]
     record: Callable[[Callable[[], Any]], None]
 

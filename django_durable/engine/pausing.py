@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import F
 
 from django_durable import signals
-from django_durable.engine import log_lines
+from django_durable.engine import log_lines, slots
 from django_durable.engine.audit import audit
 from django_durable.engine.claims import Claim
 from django_durable.engine.journal import fence
@@ -48,6 +48,8 @@ def pause(execution_id: UUID, *, using: str, actor: str, reason: str) -> None:
             known = {"waiting_until": starts_at} if is_later else {}  # where else could it be kept
             subject.change(status=Status.PAUSED, **known)
             subject.change_timer(held=True, due_at=None, token=None, holder="")  # its worker may have died
+            if subject.execution.limited:
+                slots.lend(subject.execution, using=using)
 
 
 def _waits_for_its_turn(subject: Subject) -> bool:
@@ -71,6 +73,8 @@ def rest(claim: Claim, execution: Execution) -> bool:
             started_at=execution.started_at or claim.now(),
             **_UNSTUCK,
         )
+        if execution.limited:
+            slots.lend(execution, using=claim.using)
         log_lines.store(claim)
         tell_unstuck(claim, execution)
         before, after = {"status": execution.status}, {"status": Status.PAUSED}

@@ -131,8 +131,8 @@ class Recorder:
         self.journal.defer(checkpoint)
         self.remember(call, checkpoint)
 
-    def recording(self, write: Callable[[], Checkpoint]) -> Checkpoint:
-        """Run a write that has user code in it: only what is certainly not that code's failure leaves the function."""
+    def recording(self, write: Callable[[], T]) -> T:
+        """Run a write that may have user code in it: only what is certainly no failure of that leaves the function."""
         try:
             return write()
         except (LeaseLostError, *TRANSIENT) as error:
@@ -153,14 +153,18 @@ class Recorder:
         except CodecError as error:
             raise self.leave(Mismatch(error)) from error
 
-    def park(self, call: Call, checkpoint: Checkpoint, **park: Any) -> Leave:
-        """To be raised: wait as described by ``outcomes.Park``; wakes for the deadline too."""
+    def park(self, call: Call, checkpoint: Checkpoint | None, **park: Any) -> Leave:
+        """To be raised: wait as described by ``outcomes.Park``; wakes for the deadline too.
+
+        checkpoint: what is recorded of the call; None: nothing, it will be made anew.
+        """
         until = park.pop("until")
         if call.is_undoing:
             park["status"] = Status.COMPENSATING
         elif self.journal.deadline_at is not None and self.interrupted is None:
             until = min(until, self.journal.deadline_at) if until else self.journal.deadline_at
-        return self.leave(Park(opens=((checkpoint, call.is_new),), until=until, wake_seq=self.claim.wake_seq, **park))
+        opens = () if checkpoint is None else ((checkpoint, call.is_new),)
+        return self.leave(Park(**{"opens": opens, "until": until, "wake_seq": self.claim.wake_seq, **park}))
 
     def leave(self, why: Leaving) -> Leave:
         self.shared.leaving = Leave(why)

@@ -125,6 +125,8 @@ class Shared:
         self._begun: dict[UUID, int] = {}  # by the children started in this pass: the news known then
         self.seen: dict[UUID, tuple[Any, ...] | None] = {}  # rows of children, as of the news `seen_at`
         self.seen_at = -1
+        self.slots: dict[str, UUID] = {}  # of limits, that bodies hold, by the names of their checkpoints
+        self.has_queued = False  # a step has waited for a slot
         self.has_children = any(checkpoint.kind in STARTS for checkpoint in history)
         # A branch may be entered again, and so may the whole function: of each new call, when it was first entered;
         self.entered: dict[str, datetime] = {}
@@ -147,6 +149,7 @@ class Shared:
         self.undone: list[str] = []  # statuses of the compensations that are settled
         self.hands_over = False  # a new step body is wanted of the outermost part, and not run in place
         self.in_flight: dict[str, Want] = {}  # whose bodies are running, by the names of their checkpoints
+        self.full: dict[str, int] = {}  # steps that wait for a slot of their limit, and the news known when they asked
 
     def is_replaying(self) -> bool:
         """Whether the function that runs now is being taken to where it has been before."""

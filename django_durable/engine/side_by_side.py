@@ -18,9 +18,12 @@ from typing import Any
 
 from django.db import connections
 
+from django_durable.engine import step_limits
 from django_durable.engine.matching import Matcher
 from django_durable.engine.outcomes import Abandon, Leave, Want
 from django_durable.exceptions import Cancelled, ControlFlow
+
+SLOT_LOOK_SECONDS = 1.0  # while bodies run, how often is asked whether others were given a slot of their limit
 
 
 @contextmanager
@@ -92,8 +95,13 @@ class Crew:
             return want.name
 
     def _begin(self, wanted: Iterable[Want]) -> tuple[str | None, float | None]:
-        """The first whose branch must be entered again instead, and the seconds until the next one may begin."""
-        soonest = None
+        """The first whose branch must be entered again instead, and the seconds until the next one may begin.
+
+        A step whose limit is full is asked for again as long as others run or will; then its branch is to park.
+        """
+        full = self._matcher.shared.full
+        step_limits.look_again(self._matcher)
+        soonest, waiting = None, None
         for want in wanted:
             if len(self._in_flight) >= self._threads.most:
                 break
@@ -108,12 +116,18 @@ class Crew:
             if want.in_place:
                 return want.name, None
             try:
-                want.begin()
+                if want.name in full or not want.begin():
+                    waiting = waiting or want.name
+                    continue
             except Cancelled:  # what it wrote has met news; that is recorded, and for the branch to learn
                 return want.name, None
             self._in_flight[want.name] = want
             self._threads.run(want.name, want.body)
-        return None, soonest
+        if waiting is None:
+            return None, soonest
+        if self.is_idle and soonest is None:
+            return waiting, None
+        return None, min(soonest or SLOT_LOOK_SECONDS, SLOT_LOOK_SECONDS)
 
     def _seconds_until(self, want: Want) -> float:
         return (want.not_before - self._matcher.claim.now()).total_seconds() if want.not_before is not None else 0

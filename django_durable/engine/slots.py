@@ -6,6 +6,10 @@ marks its slots as given back, and hands on in a transaction of its own, after t
 mark is there, and the next tick, arrival or end at this limit hands on. Locks: ``LimitKey``, then one ``Timer``, its
 ``Execution``, then ``Slot``.
 
+The slot of a step carries the token of the lease under which its body runs. One that is given to a step that waits
+carries its own id until the pass takes it up: it is news to the execution, so that it cannot park beside it. Whatever
+no live lease stands behind has lapsed, and the tick gives it back.
+
 Who waits is admitted by priority, then in turn. A turn is one later than that of the last admitted, or than the last
 of the same fair key, whichever is later: so a key with many that wait gets as much as one with few.
 Source: P. Goyal, H. Vin, H. Cheng, "Start-time Fair Queueing" (1996).
@@ -25,6 +29,7 @@ from django_durable import dispatch
 from django_durable.clock import DatabaseNow
 from django_durable.conf import get_settings
 from django_durable.definitions import registry
+from django_durable.exceptions import UnknownWorkflowError
 from django_durable.limits import QUEUE_PREFIX, Limit, Wanted
 from django_durable.models import Execution, LimitKey, Slot, Timer
 from django_durable.models.timer import TimerQuerySet
@@ -82,10 +87,11 @@ def lock(limit: UUID, *, using: str, capacity: int | None = None) -> Use | None:
     return Use(limit, now, most - in_use, turn, next_at, bool(has_waiting))
 
 
-def next_turn(use: Use, fair: str, *, using: str) -> int:
-    """Of one that comes now and has to wait."""
+def place(execution_id: UUID, use: Use, fair: str, *, using: str) -> dict[str, int]:
+    """Of one that comes now and has to wait, among those that do."""
+    timers = Timer.objects.using(using).filter(pk=execution_id)
     last = Slot.objects.using(using).filter(limit=use.limit, fair=fair).aggregate(last=Max("turn"))["last"]
-    return max(use.turn, last or 0) + 1
+    return {"priority": timers.values_list("priority", flat=True).get(), "turn": max(use.turn, last or 0) + 1}
 
 
 # -- giving back and handing on ------------------------------------------------------------------------
@@ -101,7 +107,7 @@ def give_back(execution_id: UUID, *, using: str, only: list[UUID] | None = None)
         slots = slots.filter(limit__in=only)
     slots.filter(ready_at__isnull=False)._raw_delete(using=using)
     limits = list(slots.values_list("limit", flat=True))
-    slots.update(execution=None)
+    slots.update(execution=None, token=None)
 
     def hand_on() -> None:
         for limit in limits:
@@ -111,9 +117,25 @@ def give_back(execution_id: UUID, *, using: str, only: list[UUID] | None = None)
         transaction.on_commit(hand_on, using=using, robust=True)
 
 
+def lend(execution: Execution, *, using: str) -> None:
+    """Give back what an execution keeps only while a worker goes on with it. Under the lock of its timer."""
+    try:
+        definition = registry.find(execution.workflow, execution.version)
+    except UnknownWorkflowError:  # not here; a worker that has the code will
+        return
+    lent = [rule.stored_name(definition.name) for rule in definition.limits if isinstance(rule, Limit) and rule.is_lent]
+    if lent:
+        own = Slot.objects.using(using).filter(execution_id=execution.pk).of_workflow()
+        # Their ids first: by condition, MySQL and MariaDB would lock the limits, against the order of locks.
+        give_back(
+            execution.pk, using=using, only=list(own.filter(limit__name__in=lent).values_list("limit", flat=True))
+        )
+
+
 def take_over(old: UUID, new: UUID, *, using: str) -> None:
-    """What was continued hands its slots to its successor. Under the lock of its timer."""
-    Slot.objects.using(using).filter(execution_id=old).update(execution=new)
+    """What was continued hands its own slots to its successor, not those of its steps. Under the lock of its timer."""
+    Slot.objects.using(using).filter(execution_id=old).of_workflow().update(execution=new)
+    give_back(old, using=using)
 
 
 def fill(limit: UUID, *, using: str) -> int:
@@ -147,20 +169,36 @@ def _admit(slot: Slot, use: Use, *, using: str) -> int:
     assert slot.execution_id is not None
     timers = Timer.objects.using(using).filter(pk=slot.execution_id)
     ours = Slot.objects.using(using).filter(pk=slot.pk)
-    if not timers.update(due_at=TimerQuerySet.due_with_news()):  # one that has a worker looks under this lock
+    # One that has a worker looks under this lock; but its pass has looked before if a step of it waits.
+    told = TimerQuerySet.news() if slot.step else {"due_at": TimerQuerySet.due_with_news()}
+    if not timers.update(**told):
         ours._raw_delete(using=using)  # it has ended in this moment
         return 0
     Execution.objects.using(using).filter(pk=slot.execution_id).update(waiting_for="")
-    given = ours.filter(execution_id=slot.execution_id).update(granted=True)
+    given = ours.filter(execution_id=slot.execution_id).update(granted=True, token=slot.pk if slot.step else None)
     LimitKey.objects.using(using).filter(pk=use.limit).update(turn=max(use.turn, slot.turn))
     dispatch.wake(slot.execution_id, queue=timers.values_list("queue", flat=True).get(), using=using)
     return given
 
 
 def mend(*, using: str) -> int:
-    """Hand on what those have given back who died before they could; how many were admitted. Bounded."""
-    given_back = Slot.objects.using(using).given_back().order_by().values_list("limit", flat=True)
+    """Hand on what those have left who died before they could give it back, or hand it on; how many. Bounded."""
+    slots = Slot.objects.using(using)
+    for limit, slot in list(slots.lapsed().values_list("limit", "pk")[:MOST_MENDED]):
+        _take_back(limit, slot, using=using)
+    given_back = slots.given_back().order_by().values_list("limit", flat=True)
     return sum(fill(limit, using=using) for limit in list(given_back.distinct()[:MOST_MENDED]))
+
+
+def _take_back(limit: UUID, slot: UUID, *, using: str) -> None:
+    """Mark one that has lapsed as given back. Under the lock: under it a pass takes up what is left of an earlier one.
+
+    One in a transaction: whoever ends an execution marks all of its slots, in no fixed order.
+    """
+    with transaction.atomic(using=using):
+        lapsed = Slot.objects.using(using).filter(pk=slot)
+        if lock(limit, using=using) is not None and lapsed.lapsed().exists():
+            lapsed.update(execution=None, token=None)
 
 
 def prune(*, using: str, most: int = MOST_MENDED) -> int:

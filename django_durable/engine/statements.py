@@ -159,10 +159,16 @@ def any_due(using: str, queues: Sequence[str], also: Mapping[str, str] | None = 
 
 
 def any_given_back(using: str) -> str:
-    """For ``any_due``: slots that nobody has handed on. Ordered so that it reads the index where they come first."""
+    """For ``any_due``: slots that nobody has handed on, or that bodies hold, which may have lapsed.
+
+    Ordered so that it reads the indexes where they come first.
+    """
     connection = connections[using]
     table, execution = _quoted(connection, Slot._meta.db_table), _column(connection, Slot, "execution")
-    return f"(SELECT 1 FROM {table} WHERE {execution} IS NULL ORDER BY {execution} LIMIT 1) IS NOT NULL"  # noqa: S608
+    token = _column(connection, Slot, "token")
+    given_back = f"SELECT 1 FROM {table} WHERE {execution} IS NULL ORDER BY {execution} LIMIT 1"  # noqa: S608
+    of_bodies = f"SELECT 1 FROM {table} WHERE {token} IS NOT NULL ORDER BY {token} LIMIT 1"  # noqa: S608
+    return f"COALESCE(({given_back}), ({of_bodies})) IS NOT NULL"
 
 
 def _next_delivery(connection: BaseDatabaseWrapper, queue: str) -> SQL:

@@ -17,14 +17,23 @@ from django.dispatch import Signal
 from django_durable import clock, codec
 from django_durable import signals as django_signals
 from django_durable.definitions import StepDefinition
-from django_durable.engine import bodies, history, payloads
+from django_durable.engine import bodies, history, payloads, step_limits
 from django_durable.engine.history import Checkpoint
 from django_durable.engine.matching import Matcher
 from django_durable.engine.outcomes import Want, Wants
 from django_durable.engine.progress import BodyLink
 from django_durable.engine.reconnect import is_passing, persist
 from django_durable.engine.recorder import Call
-from django_durable.exceptions import CodecError, ControlFlow, StepFailed, StepInterrupted, StepTimedOut
+from django_durable.exceptions import (
+    Cancelled,
+    CodecError,
+    ControlFlow,
+    InvalidOptionError,
+    StepFailed,
+    StepInterrupted,
+    StepTimedOut,
+)
+from django_durable.limits import Wanted
 from django_durable.models import Kind, Status, Step, StepStatus
 from django_durable.running import StepInfo
 
@@ -56,16 +65,23 @@ def attempt(matcher: Matcher, call: Call, definition: StepDefinition[..., Any], 
     not_before = _next_attempt_at(matcher, call)
     attempt = call.recorded.attempts + 1 if call.recorded else 1
     body = partial(_timed_call, matcher, call, definition, attempt, args, kwargs)
+    try:
+        wanted = definition.wanted(args, kwargs)
+    except InvalidOptionError as error:  # by its limit's key function
+        _record_failure(matcher, call, definition, error, attempt=attempt)
+        return
     # What is atomic needs the pass's own connection, and what is undone is undone in order.
     in_place = definition.atomic or call.is_undoing
     seconds = 0.0 if not_before is None else max((not_before - matcher.claim.now()).total_seconds(), 0.0)
     if matcher.shared.hands_over and (seconds > 0 or not in_place):
+        if wanted is not None and call.name in matcher.shared.full and not matcher.shared.in_flight:
+            raise step_limits.park(matcher, call, wanted)
         want = Want(
             name=call.name,
             not_before=not_before,
             in_place=in_place,
             is_interrupted=lambda: not call.is_undoing and matcher.due_interruption() is not None,
-            begin=partial(_begin, matcher, call, definition, attempt),
+            begin=partial(_begin, matcher, call, definition, attempt, wanted),
             body=body,
             record=partial(_record, matcher, call, definition, attempt),
         )
@@ -73,21 +89,27 @@ def attempt(matcher: Matcher, call: Call, definition: StepDefinition[..., Any], 
     if seconds:
         time.sleep(seconds)
     matcher.before_new_work()
-    _begin(matcher, call, definition, attempt)
-    if not definition.atomic:
-        _record(matcher, call, definition, attempt, body)
-        return
+    if not _begin(matcher, call, definition, attempt, wanted):
+        assert wanted is not None
+        raise step_limits.park(matcher, call, wanted)
+    _record(matcher, call, definition, attempt, body)
+
+
+def _begin(
+    matcher: Matcher, call: Call, definition: StepDefinition[..., Any], attempt: int, wanted: Wanted | None
+) -> bool:
+    """Record what must stand before the body runs. False: the step's limit is full."""
+    if wanted is not None and not step_limits.take(matcher, call, wanted):
+        return False
     try:
-        _attempt_atomic(matcher, call, body, attempt)
-    except Exception as error:
-        _record_failure(matcher, call, definition, error, attempt=attempt)
-
-
-def _begin(matcher: Matcher, call: Call, definition: StepDefinition[..., Any], attempt: int) -> None:
-    if definition.at_most_once:
-        matcher.settle(call, call.checkpoint(status=StepStatus.STARTED, attempts=attempt))
-    elif not definition.atomic:  # which records it in its own transaction
-        matcher.publish(call)
+        if definition.at_most_once:
+            matcher.settle(call, call.checkpoint(status=StepStatus.STARTED, attempts=attempt))
+        elif not definition.atomic:  # which records it in its own transaction
+            matcher.publish(call)
+    except Cancelled:
+        step_limits.give_back(matcher, call)
+        raise
+    return True
 
 
 def _record(
@@ -95,9 +117,13 @@ def _record(
 ) -> None:
     """outcome: returns the body's value or raises its error."""
     try:
-        matcher.settle(call, _completed(matcher, call, outcome(), attempt))
+        if definition.atomic:
+            _attempt_atomic(matcher, call, outcome, attempt)
+        else:
+            matcher.settle(call, _completed(matcher, call, outcome(), attempt))
     except Exception as error:
         _record_failure(matcher, call, definition, error, attempt=attempt)
+    step_limits.give_back(matcher, call)
 
 
 def _timed_call(

@@ -83,6 +83,8 @@ def park(claim: Claim, execution: Execution, park: Park) -> bool:
                 insert_checkpoint_of(claim, checkpoint)
             else:
                 update_checkpoint(claim, checkpoint)
+        if execution.limited:
+            slots.lend(execution, using=claim.using)
         if park.cancels_children:  # under the fence: a worker that has lost its lease must not stop them
             cancel_children(execution.id, using=claim.using)
         log_lines.store(claim)
@@ -241,6 +243,8 @@ def refuse(claim: Claim, execution: Execution) -> None:
         if not claims.refuse(claim) or execution.status == Status.STUCK:
             return
         detail = f"a worker with {execution.workflow} version {execution.version}"
+        if execution.limited:  # who knows how long it will take
+            slots.give_back(execution.id, using=claim.using)
         _set(claim, execution, status=Status.STUCK, stuck_reason=StuckReason.NO_WORKER, waiting_for=detail)
         _audit_stuck(claim, execution, StuckReason.NO_WORKER)
         tell(claim, execution, signals.execution_stuck, reason=StuckReason.NO_WORKER, detail=detail)

@@ -27,6 +27,7 @@ from tests.concurrency import (
     scenes_limits,
     scenes_retention,
     scenes_starts,
+    scenes_step_limits,
     scenes_telling,
     scenes_verbs,
 )
@@ -101,6 +102,7 @@ PAIRS: dict[str, tuple[Callable[[], Scene], int]] = {
     "arrival at a limit x cancel": (scenes_limits.arrival_x_cancel, 6),
     "arrival at a limit x pause": (scenes_limits.arrival_x_pause, 6),
     "arrival at a limit x change deadline": (scenes_limits.arrival_x_deadline, 6),
+    **scenes_step_limits.PAIRS,
 }
 DELIVERING: dict[str, tuple[Callable[[], Scene], int]] = {
     "deliver x deliver": (scenes.deliver_x_deliver, 6),
@@ -153,6 +155,7 @@ TRIOS: dict[str, Callable[[], Scene]] = {
     "newer x end": scenes_limits.newer_x_end,
     "rate x rate": scenes_limits.rate_x_rate,
     "older x newer": scenes_limits.older_x_newer,
+    **scenes_step_limits.SAMPLED,
     **scenes_retention.SAMPLED,
 }
 

@@ -35,6 +35,29 @@ SCENARIOS = [
         ends=(("completed", ["done", "done"]),),
         at_least=60,
     ),
+    Scenario(
+        name="two children lend each other a slot",
+        workflow=limited.lends,
+        args=(2, 0.005),
+        acts=(start, work, work, work, work, work),
+        ends=(("completed", ["done", "done"]),),
+        at_least=100,
+    ),
+    Scenario(
+        name="steps of all kinds that need a slot",
+        workflow=limited.steps_of_all_kinds,
+        acts=(start, work),
+        ends=(("completed", "done"),),
+        at_least=60,
+    ),
+    Scenario(
+        name="branches wait for each other's slot",
+        workflow=limited.steps_beside,
+        acts=(start, work, work),
+        ends=(("completed", ["done"] * 3),),
+        at_least=60,
+        threads=2,
+    ),
 ]
 
 

@@ -12,7 +12,7 @@ import pytest
 from django.db import connection, transaction
 
 from django_durable import Limit, client, on_event, step, workflow
-from django_durable.engine import advance, chores, claims, gate, transitions, worker
+from django_durable.engine import advance, chores, claims, gate, slots, step_limits, transitions, worker
 from django_durable.engine.outcomes import Ended
 from django_durable.engine.tick import tick
 from django_durable.models import Execution, Status, Step
@@ -70,6 +70,11 @@ def count():
         return costs
 
     return counted
+
+
+@step(limit=Limit(1))
+def of_limit(value):
+    return value
 
 
 @step
@@ -402,6 +407,37 @@ def test_a_map_of_1000_children_costs_six_statements_per_child_at_the_most(count
     assert len(costs.statements) <= most * number <= 6 * number
     assert costs.commits <= 2.1 * number
     assert costs.waiting <= 1.1 * number
+
+
+def test_a_limit_of_a_step_costs_its_own_bodies_only(count):
+    """One that has a slot at once; one that waits, put aside and let in later."""
+
+    @workflow("budget.step_limited")
+    def limited(ctx):
+        ctx.step("free", nothing, 1)
+        return ctx.step(of_limit, 1)
+
+    @workflow("budget.step_free")
+    def free(ctx):
+        ctx.step("free", nothing, 1)
+        return ctx.step(nothing, 1)
+
+    wanted = of_limit.wanted((1,), {})
+    slots.key_of(wanted, using="default")
+    free.start()
+    without = count(worker.drain, "default", using="default")
+    limited.start()
+    alone = count(worker.drain, "default", using="default")
+    holder, waiting = limited.start(), limited.start()
+    holding = claims.take(holder.id, using="default")
+    slot = step_limits._take(holding, "of_limit", wanted)
+    put_aside = count(worker.advance_one, waiting.id, using="default")
+    idle = count(worker.drain, "default", using="default")
+    given_back = count(step_limits._give_back, holding, slot)
+    let_in = count(worker.advance_one, waiting.id, using="default")
+
+    costs = [(len(each.statements), each.commits) for each in (without, alone, put_aside, idle, given_back, let_in)]
+    assert costs == [(7, 4), (21, 7), (14, 4), (1, 0), (16, 3), (24, 6)], costs
 
 
 def test_a_limit_costs_its_own_executions_only(count):

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from django_durable import Context, Limit, Rate, client, workflow
+from django_durable import Coalesce, Context, Limit, Rate, client, workflow
 from django_durable.definitions import registry
-from django_durable.engine import claims, slots, worker
+from django_durable.engine import advance, claims, gate, slots, worker
 from django_durable.engine.tick import tick
 from django_durable.exceptions import ConfigurationError, ExecutionCancelledError, InvalidOptionError
 from django_durable.models import Execution, LimitKey, Slot, Timer
@@ -399,6 +399,184 @@ def test_limits_that_nobody_uses_are_deleted(durable):
     again = flow.start("over")
     durable.run_until_idle()
     assert admitted([used, again]) == [0, 1]
+
+
+# -- who gives its slot back before its end ------------------------------------------------------------
+
+
+def test_one_that_has_no_worker_for_long_gives_its_slot_back(durable):
+    flow = limited(Limit(1))
+    runs = [flow.start(), flow.start()]
+    durable.run_until_idle()
+    Execution.objects.filter(pk=runs[0].id).update(version=7)
+    durable.signal(runs[0], "go", "done")
+    assert state() == {"": (1, 1)}, "a worker that has the code may be about to claim it"
+
+    for _ in range(10):
+        durable.advance(timedelta(seconds=15))
+
+    assert client.get(runs[0]).stuck_reason == "no_worker_for"
+    assert admitted(runs) == [0, 1]
+    assert state() == {"": (1, 0)}
+    Execution.objects.filter(pk=runs[0].id).update(version=1)
+    durable.advance(MINUTE)
+    assert client.get(runs[0]).waiting_for == "a slot of workflow/flow"
+    durable.signal(runs[1], "go")
+    assert client.result(runs[0]) == "done"
+
+
+@pytest.mark.parametrize("has_slot", [True, False])
+def test_one_that_is_debounced_holds_no_slot_and_has_no_place(durable, has_slot):
+    """It has come to the gate and waits, for its other slot or for this one; then a start has it wait longer."""
+    wide, narrow = Limit(1, name="wide"), Limit(1, key=lambda key: key)
+    others = limited(*([wide] if has_slot else [narrow]), name="flow" if not has_slot else "others")
+    flow = limited(narrow, wide) if has_slot else others
+    holder = others.start("a")
+    durable.run_until_idle()
+    debounced = flow.using(coalesce=Coalesce.debounce(MINUTE, key="k"))
+    run = debounced.start("a")
+    durable.advance(MINUTE)
+    assert client.get(run).waiting_for.startswith("a slot of")
+    debounced.start("a")
+
+    third = flow.start("a")
+    durable.signal(holder, "go")
+
+    assert admitted([third, run]) == [0]
+    durable.advance(MINUTE)
+    assert client.get(run).waiting_for.startswith("a slot of")
+    durable.signal(third, "go")
+    assert admitted([run]) == [0]
+
+
+def sleeps(ctx, key, tenant):
+    """Waits for a signal, for a time and for a child in turn."""
+    ctx.wait_for_signal("go")
+    ctx.sleep(MINUTE)
+    return ctx.step(key or "last", no_op)
+
+
+def lending(code=sleeps, **options):
+    return limited(Limit(1, while_waiting=False), code=code, **options)
+
+
+def test_one_that_waits_gives_its_slot_back_and_queues_for_it_again(durable):
+    flow = lending()
+    runs = [flow.start() for _ in range(3)]
+
+    durable.run_until_idle()
+
+    assert admitted(runs) == [0, 1, 2]
+    assert state() == {"": (0, 0)}
+    assert [client.get(run).waiting_for for run in runs] == ["signal go"] * 3
+    holder = limited(Limit(1), name="holder")
+    assert holder is not None
+    for run in runs:
+        durable.signal(run, "go")
+    durable.advance(MINUTE)
+    assert {client.get(run).status for run in runs} == {"completed"}
+    assert not Slot.objects.exists()
+
+
+def test_one_that_is_woken_without_a_slot_waits_for_one(durable):
+    lent = limited(Limit(1, name="erp", while_waiting=False), name="lent", code=waits)
+    kept = limited(Limit(1, name="erp"), name="kept")
+    run, holder = lent.start(), kept.start()
+    durable.run_until_idle()
+    assert admitted([run, holder]) == [0, 1]
+
+    durable.signal(run, "go", "done")
+
+    found = client.get(run)
+    assert (found.status, found.waiting_for, found.timer.due_at) == ("waiting", "a slot of erp", None)
+    assert state("erp") == {"": (1, 1)}
+    durable.signal(holder, "go")
+    assert client.result(run) == "done"
+
+
+def test_a_parent_lends_its_slot_to_its_child(durable):
+    child = limited(Limit(1, name="erp"), name="child", code=lambda ctx, *_: "child's")
+    parent = limited(Limit(1, name="erp", while_waiting=False), name="parent", code=lambda ctx, *_: ctx.call(child))
+
+    assert durable.run(parent.start()) == "child's"
+
+
+def test_a_paused_one_lends_its_slot(durable):
+    def two_steps(ctx, *_):
+        ctx.step("first", client.pause, ctx.execution_id)
+        return ctx.step("second", no_op)
+
+    flow = lending(two_steps)
+    run = flow.start()
+    durable.run_until_idle()
+    assert (client.get(run).status, state()) == ("paused", {"": (0, 0)})
+    client.resume(run)
+    durable.run(run)
+
+
+def test_one_that_is_paused_while_it_queues_again_gives_its_place_up(durable):
+    lent = limited(Limit(1, name="erp", while_waiting=False), name="lent")
+    holder = limited(Limit(1, name="erp"), name="kept").start()
+    durable.run_until_idle()
+    client.terminate(holder)
+    run = lent.start()
+    durable.run_until_idle()
+    holder = registry.find("kept").start()
+    durable.run_until_idle()
+    durable.signal(run, "go", "done")
+    assert state("erp") == {"": (1, 1)}
+
+    client.pause(run)
+    durable.signal(holder, "go")
+
+    assert (client.get(run).status, state("erp")) == ("paused", {"": (0, 0)})
+    client.resume(run)
+    assert durable.run(run) == "done"
+
+
+def test_one_that_is_cancelled_while_it_waits_cleans_up_with_a_slot(durable):
+    done = []
+
+    def cleans_up(ctx, *_):
+        try:
+            ctx.wait_for_signal("go")
+        finally:
+            ctx.step("clean", done.append, 1)
+
+    lent = limited(Limit(1, name="erp", while_waiting=False), name="lent", code=cleans_up, timeout=MINUTE / 2)
+    kept = limited(Limit(1, name="erp"), name="kept")
+    runs, holder = [lent.start(), lent.start()], kept.start()
+    durable.run_until_idle()
+
+    client.cancel(runs[0])
+    durable.run_until_idle()
+    assert (client.get(runs[0]).status, done) == ("cancelling", [])
+    assert durable.advance(MINUTE) <= 4, "the deadline has passed, which is no reason to look again and again"
+    assert done == []
+    durable.signal(holder, "go")
+
+    assert [client.get(run).status for run in runs] == ["cancelled", "timed_out"]
+    assert done == [1, 1]
+
+
+def test_a_dead_worker_keeps_the_slot_though_it_would_be_lent(durable):
+    """Its body may still be running; whoever takes it up has the slot."""
+    flow = lending(code=lambda ctx, *_: ctx.step("body", no_op))
+    first, second = flow.start(), flow.start()
+    dead = claims.take(first.id, using="default")
+    assert gate.admit(dead, advance._load(dead), flow, {"args": [], "kwargs": {}})
+
+    durable.run_until_idle()
+
+    assert state() == {"": (1, 1)}
+    durable.advance(MINUTE)
+    assert [client.get(run).status for run in (first, second)] == ["completed"] * 2
+    assert not Slot.objects.exists()
+
+
+def test_a_newest_one_cannot_lend():
+    with pytest.raises(InvalidOptionError, match="give one"):
+        Limit(1, cancel_in_progress=True, while_waiting=False)
 
 
 # -- rates ---------------------------------------------------------------------------------------------

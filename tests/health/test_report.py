@@ -3,6 +3,7 @@
 import json
 from datetime import timedelta
 from io import StringIO
+from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -13,6 +14,7 @@ from django_durable import clock, health
 from django_durable.engine import presence
 from django_durable.health import Severity, look, tables, work
 from django_durable.models import Delivery, Execution, Node, Timer
+from django_durable.models.identity import new_id
 from tests.models import rows
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("polling")]
@@ -357,3 +359,21 @@ def test_every_kind_is_in_the_catalog_with_a_fix():
 @pytest.mark.parametrize(("seconds", "text"), [(5, "5 s"), (300, "5 min"), (9000, "2.5 h"), (400_000, "5 days")])
 def test_durations_are_for_people(seconds, text):
     assert look.duration(seconds) == text
+
+
+def test_a_limit_at_which_somebody_has_waited_for_long_is_told_with_its_holders(at):
+    limit = rows.limit_key(name="erp", key="a", capacity=1)
+    holder = rows.execution(status="waiting")
+    rows.slot(limit=limit, execution=holder)
+    rows.slot(limit=limit, execution=rows.execution(), granted=False, id=_made(ago(at, 3000)))
+    assert only("full_limits").severity == Severity.OK
+
+    rows.slot(limit=limit, execution=rows.execution(), granted=False, id=_made(ago(at, 4000)))
+
+    found = only("full_limits")
+    assert (found.severity, found.data["limit"]) == (Severity.WARNING, "erp a")
+    assert f"held by {holder.pk} (waiting)" in found.what
+
+
+def _made(moment):
+    return UUID(int=int(moment.timestamp() * 1000) << 80 | new_id().int & (1 << 80) - 1)

@@ -1,4 +1,7 @@
-"""``python -m tests.limits``: 1,000 executions, limit 5, 8 workers that are killed; then a rate over a minute."""
+"""``python -m tests.limits``: 1,000 executions, limit 5, 8 workers that are killed; a rate over a minute.
+
+Then 500 executions with the limit on their steps, two of which are side by side.
+"""
 
 from __future__ import annotations
 
@@ -19,21 +22,25 @@ def main() -> int:
     from django.db import connection
     from django.test import override_settings
 
+    from django_durable.models import Execution
     from tests.limits import crew, seats
 
     connection.creation.create_test_db(verbosity=0, autoclobber=True)
     try:
         durable = {"DISPATCHER": "django_durable.dispatch.NullDispatcher", "MAX_CLAIMS": 1000}
         with override_settings(DURABLE=durable):
-            with tempfile.TemporaryDirectory() as folder:
-                seen = crew.play(Path(folder), executions=1000, workers=8, kills=200, patience=900)
-            print(f"limit {seats.SEATS} on {connection.vendor}: {seen}", flush=True)
+            holds = True
+            for of, count, kills in ((seats.seats, 1000, 200), (seats.step_seats, 500, 100)):
+                Execution.objects.all().delete()
+                with tempfile.TemporaryDirectory() as folder:
+                    seen = crew.play(Path(folder), executions=count, workers=8, kills=kills, patience=900, of=of)
+                print(f"{of.name}, limit {seats.SEATS}, on {connection.vendor}: {seen}", flush=True)
+                holds = holds and (seen.completed, seen.overrun, seen.most) == (count, 0, seats.SEATS)
             with tempfile.TemporaryDirectory() as folder:
                 begun = _rate(Path(folder))
             print(f"rate 100 a minute: {begun} began in {RATE_SECONDS:.0f} s", flush=True)
     finally:
         connection.creation.destroy_test_db(str(connection.settings_dict["NAME"]), verbosity=0)
-    holds = (seen.completed, seen.overrun, seen.most) == (1000, 0, seats.SEATS)
     return 0 if holds and abs(begun - 100) <= 5 else 1
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from django.db import connections
 
@@ -36,10 +37,12 @@ class Seen:
     seconds: float
 
 
-def play(folder: Path, *, executions: int, workers: int, kills: int, patience: float, seed: int = 1) -> Seen:
+def play(
+    folder: Path, *, executions: int, workers: int, kills: int, patience: float, seed: int = 1, of: Any = seats.seats
+) -> Seen:
     """Run so many executions of one limit by so many processes, of which some are killed and replaced."""
     for _ in range(executions):
-        seats.seats.start(str(folder))
+        of.start(str(folder))
     chance, killed, began_at = random.Random(seed), 0, time.monotonic()
     with crew(workers) as pids:
         while Execution.objects.open().exists():

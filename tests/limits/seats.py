@@ -10,15 +10,20 @@ import os
 import time
 from pathlib import Path
 
-from django_durable import Context, Limit, Rate, step, workflow
+from django_durable import Context, Limit, Rate, Retry, step, workflow
 
 SEATS = 5
 BODY_SECONDS = 0.05  # long enough to be met in it
+STEP_SECONDS = 0.25  # much longer than a slot of a step is on its way to the next
 MEETING_SECONDS = 20.0  # how long the first ones stay for the others, so that a slow machine too has all seats taken
 
 
 @step
 def sit(folder: str) -> None:
+    _sit(folder, BODY_SECONDS)
+
+
+def _sit(folder: str, seconds: float) -> None:
     """Take a seat that nobody has; there must be one."""
     for seat in range(SEATS):
         with (Path(folder) / f"seat-{seat}").open("w") as file:
@@ -27,19 +32,19 @@ def sit(folder: str) -> None:
             except BlockingIOError:
                 continue
             _tell(folder, f"seat {seat}")
-            _stay(Path(folder) / "all were taken", is_last=seat == SEATS - 1)
+            _stay(Path(folder) / "all were taken", seconds, is_last=seat == SEATS - 1)
             return
     _tell(folder, "no seat")
 
 
-def _stay(met: Path, *, is_last: bool) -> None:
+def _stay(met: Path, seconds: float, *, is_last: bool) -> None:
     """Whoever has the last seat has met all the others."""
     if is_last:
         met.touch()
     ends_at = time.monotonic() + MEETING_SECONDS
     while not met.exists() and time.monotonic() < ends_at:
         time.sleep(BODY_SECONDS)
-    time.sleep(BODY_SECONDS)
+    time.sleep(seconds)
 
 
 @step
@@ -64,3 +69,14 @@ def seats(ctx: Context, folder: str) -> None:
 @workflow("limits.rate", rate=Rate(100, per=60))
 def rate(ctx: Context, folder: str) -> None:
     ctx.step(begin, folder)
+
+
+@step(limit=Limit(SEATS, name="seats"), retry=Retry(max_attempts=None, initial_seconds=0.01))
+def sit_by_turns(folder: str) -> None:
+    _sit(folder, STEP_SECONDS)
+
+
+@workflow("limits.step_seats")
+def step_seats(ctx: Context, folder: str) -> None:
+    ctx.gather(*[lambda ctx: ctx.step(sit_by_turns, folder)] * 2)
+    ctx.step(sit_by_turns, folder)

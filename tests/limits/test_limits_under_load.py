@@ -16,13 +16,16 @@ pytestmark = [
 ]
 
 
-def test_never_more_than_the_limit_run_at_once_and_all_finish(settings, tmp_path: Path, caplog) -> None:
+@pytest.mark.parametrize(("workflow", "count"), [(seats.seats, 100), (seats.step_seats, 40)], ids=["whole", "steps"])
+def test_never_more_than_the_limit_run_at_once_and_all_finish(
+    settings, tmp_path: Path, caplog, workflow, count
+) -> None:
     settings.DURABLE = {"DISPATCHER": "django_durable.dispatch.NullDispatcher", "MAX_CLAIMS": 1000}
 
     with commits_without_disk(), caplog.at_level("CRITICAL", logger="django_durable"):
-        seen = crew.play(tmp_path, executions=100, workers=8, kills=8, patience=900)
+        seen = crew.play(tmp_path, executions=count, workers=8, kills=8, patience=900, of=workflow)
 
-    assert (seen.completed, seen.overrun) == (100, 0)
+    assert (seen.completed, seen.overrun) == (count, 0)
     assert seen.kills > 0
     assert seen.most == seats.SEATS, "the limit was never reached, so this shows nothing"
     assert not Slot.objects.exists()

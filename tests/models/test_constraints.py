@@ -324,12 +324,14 @@ def test_a_limit_has_one_row_for_each_key():
         rows.limit_key(name="erp", key="a")
 
 
-def test_an_execution_has_one_slot_of_a_limit_and_many_may_be_given_back():
+def test_an_execution_and_each_step_has_one_slot_of_a_limit_and_many_may_be_given_back():
     limit, execution = rows.limit_key(), rows.execution()
     for given_back in (None, None, execution):
         rows.slot(limit=limit, execution=given_back)
-    with refused_by("durable_slot_once"):
-        rows.slot(limit=limit, execution=execution)
+    rows.slot(limit=limit, execution=execution, step="charge")
+    for step in ("", "charge"):
+        with refused_by("durable_slot_once_each"):
+            rows.slot(limit=limit, execution=execution, step=step)
 
 
 def test_every_constraint_is_tried_above():

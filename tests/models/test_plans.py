@@ -224,7 +224,8 @@ def test_what_is_due_is_found_at_the_head_of_the_index(request, explained, due, 
 def test_what_is_due_soon_is_one_range_of_the_index(crowd, explained):
     plan = explained(tick.tick, using="default")
     assert plan.tables_read_through == []
-    assert plan.indexes == {"durable_timer_due", "durable_timer_leased", "durable_delivery_due", "durable_slot_once"}
+    slots = {"durable_slot_once_each", "durable_slot_of_body"}
+    assert plan.indexes == {"durable_timer_due", "durable_timer_leased", "durable_delivery_due", *slots}
 
 
 def test_every_priority_is_one_probe_of_the_index(crowd, explained):
@@ -301,8 +302,21 @@ def test_who_waits_for_a_slot_is_found_at_the_head_of_the_index(crowd, explained
 
 def test_the_next_turn_of_a_key_is_read_off_its_index(crowd, explained):
     use = slots.Use(uuid_of(0), datetime(2026, 3, 1, tzinfo=UTC), 0, 0, None, True)
-    plan = explained(slots.next_turn, use, "key 1", using="default")
-    assert (plan.tables_read_through, plan.indexes) == ([], {"durable_slot_fair"})
+    plan = explained(slots.place, uuid_of(1), use, "key 1", using="default")
+    assert plan.tables_read_through == []
+    assert "durable_slot_fair" in plan.indexes
+
+
+def test_what_dead_bodies_have_held_is_found_among_the_few_that_bodies_hold(crowd, explained):
+    plan = explained(slots.mend, using="default")
+    assert plan.tables_read_through == []
+    assert "durable_slot_of_body" in plan.indexes
+
+
+def test_the_slot_of_a_step_is_found_by_the_execution(crowd, explained):
+    wanted = {"limit": uuid_of(0), "execution": uuid_of(1), "step": "charge"}
+    plan = explained(lambda: Slot.objects.filter(**wanted).first())
+    assert (plan.tables_read_through, plan.indexes) == ([], {"durable_slot_once_each"})
 
 
 def test_history_is_read_in_order_by_its_index(crowd, explained):

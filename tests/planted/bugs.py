@@ -862,4 +862,93 @@ BUGS = (
         (f"{_ORDERS}[arrival at a limit x cancel]",),
         "postgres",
     ),
+    Bug(
+        "step-slot-is-no-news",
+        (Edit(f"{ENGINE}/slots.py", "TimerQuerySet.news() if slot.step else {", "{"),),
+        ("tests/engine/test_step_limits.py::test_one_that_is_given_a_slot_while_it_asks_does_not_park",),
+    ),
+    Bug(
+        "body-keeps-its-slot",
+        (
+            Edit(
+                f"{ENGINE}/steps.py",
+                """error, attempt=attempt)
+    step_limits.give_back(matcher, call)""",
+                "error, attempt=attempt)",
+            ),
+        ),
+        ("tests/engine/test_step_limits.py::test_the_slot_is_free_as_soon_as_the_outcome_is_recorded",),
+    ),
+    Bug(
+        "dead-bodies-keep-their-slots",
+        (Edit(f"{ENGINE}/slots.py", "        _take_back(limit, slot, using=using)", "        pass"),),
+        ("tests/engine/test_step_limits.py::test_a_holder_gives_its_slot_back_with_its_lease",),
+    ),
+    Bug(
+        "late-body-gives-back-the-next-ones-slot",
+        (Edit(f"{ENGINE}/step_limits.py", "filter(pk=slot, token=claim.token)", "filter(pk=slot)"),),
+        ("tests/engine/test_step_limits.py::test_a_late_body_gives_nothing_back_of_the_next_pass",),
+    ),
+    Bug(
+        "slot-taken-back-before-its-pass",
+        (
+            Edit(
+                "django_durable/models/limit.py",
+                'taken.exclude(Exists(runs)).exclude(Q(token=F("id")) & Exists(will_look))',
+                "taken.exclude(Exists(runs))",
+            ),
+        ),
+        ("tests/engine/test_step_limits.py::test_what_was_given_is_kept_until_its_pass_has_looked",),
+    ),
+    Bug(
+        "step-passes-those-that-wait",
+        (
+            Edit(
+                f"{ENGINE}/step_limits.py",
+                "if own is None and use.room > 0 and not use.has_waiting:",
+                "if own is None:",
+            ),
+        ),
+        ("tests/engine/test_step_limits.py::test_one_that_finds_it_full_parks_and_is_woken_when_a_slot_is_given_back",),
+    ),
+    Bug(
+        "slot-kept-while-waiting",
+        (
+            Edit(
+                f"{ENGINE}/transitions.py",
+                "        if execution.limited:\n            slots.lend(execution, using=claim.using)\n",
+                "",
+            ),
+        ),
+        ("tests/engine/test_gate.py::test_one_that_waits_gives_its_slot_back_and_queues_for_it_again",),
+    ),
+    Bug(
+        "cleans-up-without-its-slot",
+        (Edit(f"{ENGINE}/gate.py", "    if _is_to_be_taken_back(execution, wanted):\n        return False\n", ""),),
+        ("tests/engine/test_gate.py::test_one_that_is_cancelled_while_it_waits_cleans_up_with_a_slot",),
+    ),
+    Bug(
+        "no-worker-keeps-its-slot",
+        (
+            Edit(
+                f"{ENGINE}/transitions.py",
+                """        if execution.limited:  # who knows how long it will take
+            slots.give_back(execution.id, using=claim.using)
+        _set(""",
+                "        _set(",
+            ),
+        ),
+        ("tests/engine/test_gate.py::test_one_that_has_no_worker_for_long_gives_its_slot_back",),
+    ),
+    Bug(
+        "debounced-keeps-its-slot",
+        (
+            Edit(
+                f"{ENGINE}/coalescing.py",
+                "        if last.limited:  # it does not wait",
+                "        if False:  # it does not wait",
+            ),
+        ),
+        ("tests/engine/test_gate.py::test_one_that_is_debounced_holds_no_slot_and_has_no_place[True]",),
+    ),
 )
