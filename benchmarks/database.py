@@ -35,7 +35,7 @@ def create(*, flush_ms: float = 0.0) -> None:
             if flush_ms:
                 cursor.execute(f"ALTER DATABASE {quoted} SET commit_delay = {round(flush_ms * 1000)}")
                 cursor.execute(f"ALTER DATABASE {quoted} SET commit_siblings = 0")
-    call_command("migrate", verbosity=0)
+    call_command("migrate", run_syncdb=True, verbosity=0)  # also the tables of the tests' apps, for their checker
 
 
 def clear() -> None:
