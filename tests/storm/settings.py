@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import time_machine
+from django.conf import global_settings
 
 from django_durable.beat import beat_schedule
 from testproject.settings import *  # noqa: F403
@@ -35,7 +36,14 @@ DATABASES = {
     "direct": _entry({"postgres": "postgres"}.get(VENDOR, "root"), _direct),
 }
 INSTALLED_APPS += ["tests.storm"]
-DURABLE = {"LEASE_SECONDS": 3.0}
+DURABLE = {"LEASE_SECONDS": 3.0, "ARCHIVE": "archive"}
+STORAGES = {
+    **global_settings.STORAGES,
+    "archive": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": FOLDER / "archive"},
+    },
+}
 
 CELERY_BROKER_URL = os.environ["STORM_BROKER"]
 CELERY_TASK_DEFAULT_QUEUE = "storm"
