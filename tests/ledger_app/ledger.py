@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -54,9 +55,9 @@ class Ledger:
         """``signal`` returned and its transaction committed."""
         self.write("sent", execution_id, name=name, signal_id=signal_id)
 
-    def pruned(self, execution_id: UUID | str, *, chain: UUID | str | None = None) -> None:
-        """It was deleted, and rightly. chain: what it was continued from or as goes with it."""
-        self.write("pruned", execution_id, chain=None if chain is None else str(chain))
+    def pruned(self, execution_id: UUID | str, *, chain: str | None = None, events: Sequence[str] = ()) -> None:
+        """It was deleted, and rightly. chain: what it was continued from or as goes with it. events: its own."""
+        self.write("pruned", execution_id, chain=chain, events=events)
 
     # -- what the test asks ------------------------------------------------------------------------
 

@@ -63,7 +63,8 @@ def told(result: Result) -> str:
         f"{result.database:8} {result.name:9} {result.executions:6} executions {result.steps:7} steps "
         f"{result.steps_per_second:5.0f}/s  settled {result.settled_seconds:4.1f} s  "
         f"repeated {result.repeated} of {result.may_repeat}  orders {result.orders}  "
-        f"coalesced {result.coalesced}  pruned {result.pruned}  {len(result.violations)} violations  ({faults})"
+        f"coalesced {result.coalesced}  pruned {result.pruned}  webhooks {result.webhooks}  "
+        f"{len(result.violations)} violations  ({faults})"
     )
 
 

@@ -11,7 +11,8 @@ from django.test import override_settings
 
 from django_durable.models import Execution, Timer
 from tests.clusters import wait_until
-from tests.storm import coalescer, operator, pruned, verdict
+from tests.engine.webhook_server import Receiver
+from tests.storm import coalescer, hooks, operator, pruned, verdict
 from tests.storm.backends.faulty import VARIABLE as ERRORS
 from tests.storm.clients import Client, patiently
 from tests.storm.coalescer import Coalescer
@@ -42,6 +43,7 @@ class Result:
     orders: str  # what came of them
     coalesced: str
     pruned: int
+    webhooks: str
     violations: list[str]
 
 
@@ -73,6 +75,10 @@ class Phase:
         return Proxy(self._ground.database, port, seed=self._seed, on_cut=lambda mode: self._injector.cut(mode))
 
     def play(self) -> Result:
+        with hooks.receiving() as receiver:
+            return self._play(receiver)
+
+    def _play(self, receiver: Receiver) -> Result:
         load = Load(self._seed, self._ledger, long_bodies=self._plan.long_bodies)
         clients = [load, Operator(self._seed, self._ledger), Coalescer(self._seed, self._ledger)]
         try:
@@ -89,7 +95,7 @@ class Phase:
             self._finish_five_more(unfinished)
         finally:
             self._crew.stop()
-        violations = verdict.violations(self._ledger, self._injector.repeats, unfinished)
+        violations = verdict.violations(self._ledger, self._injector.repeats, unfinished=unfinished, receiver=receiver)
         result = Result(
             self._ground.database,
             self._plan.name,
@@ -103,6 +109,7 @@ class Phase:
             operator.summary(self._ledger),
             coalescer.summary(self._ledger),
             pruned.count(self._ledger),
+            hooks.summary(receiver),
             violations,
         )
         verdict.forget_everything()

@@ -34,7 +34,8 @@ def violations(ledger: Ledger) -> Iterator[str]:
                 f"since {ended_at}"
             )
     for pk in archived.keys() - _present(archived):
-        ledger.pruned(pk, chain=archived[pk]["execution"]["chain"])
+        events = [event["id"] for event in archived[pk]["events"]]
+        ledger.pruned(pk, chain=archived[pk]["execution"]["chain"], events=events)
     yield from _forgotten()
 
 

@@ -13,6 +13,7 @@ from django.conf import global_settings
 from django_durable.beat import beat_schedule
 from testproject.settings import *  # noqa: F403
 from testproject.settings import INSTALLED_APPS, database
+from tests.engine.webhook_server import ALLOWED as WEBHOOKS_TO_THIS_MACHINE
 
 VENDOR = os.environ["STORM_DATABASE"]
 FOLDER = Path(os.environ["STORM_FOLDER"])
@@ -36,7 +37,7 @@ DATABASES = {
     "direct": _entry({"postgres": "postgres"}.get(VENDOR, "root"), _direct),
 }
 INSTALLED_APPS += ["tests.storm"]
-DURABLE = {"LEASE_SECONDS": 3.0, "ARCHIVE": "archive"}
+DURABLE = {"LEASE_SECONDS": 3.0, "ARCHIVE": "archive", **WEBHOOKS_TO_THIS_MACHINE}
 STORAGES = {
     **global_settings.STORAGES,
     "archive": {

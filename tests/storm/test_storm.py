@@ -93,10 +93,10 @@ def test_sqlite_is_not_hurt_where_it_has_nothing() -> None:
 def test_the_table_counts_violations_by_invariant() -> None:
     row = {"database": "postgres", "name": "calm", "faults": {}, "executions": 1, "steps": 10, "violations": ["I4 x"]}
     row |= {"repeated": 0, "may_repeat": 0, "steps_per_second": 100.0, "settled_seconds": 0.5}
-    row |= {"orders": "3 done", "coalesced": "5 in 2", "pruned": 1200}
+    row |= {"orders": "3 done", "coalesced": "5 in 2", "pruned": 1200, "webhooks": "4 of 4"}
     hurt = {**row, "name": "kill", "faults": {"kill": 1200}, "steps_per_second": 60.0, "violations": []}
     assert (
-        "| postgres | kill | 1,200 kill | 1 | 10 | 0 (0) | 60 | 60% | 0.5 s | 3 done | 5 in 2 | 1,200 | 0 |"
+        "| postgres | kill | 1,200 kill | 1 | 10 | 0 (0) | 60 | 60% | 0.5 s | 3 done | 5 in 2 | 1,200 | 4 of 4 | 0 |"
         in report.faults([row, hurt])
     )
     assert "I4 1" in next(iter(report.invariants([row, hurt])))

@@ -11,10 +11,11 @@ from django.core.management.color import no_style
 from django.db import connections
 
 from django_durable.models import Execution, Status
+from tests.engine.webhook_server import Receiver
 from tests.invariants import check, ordinary_runs
 from tests.ledger_app.ledger import Ledger
 from tests.ledger_app.models import LedgerRow
-from tests.storm import coalescer, operator, pruned, seats
+from tests.storm import coalescer, hooks, operator, pruned, seats
 from tests.storm.account import explained
 from tests.storm.clients import patiently
 from tests.storm.load import LONG_BODY
@@ -24,10 +25,12 @@ from tests.storm.workflows import WRITES
 WELL = (Status.COMPLETED, Status.CONTINUED)
 
 
-def violations(ledger: Ledger, may_repeat: int, unfinished: Sequence[str] = ()) -> list[str]:
+def violations(
+    ledger: Ledger, may_repeat: int, *, unfinished: Sequence[str] = (), receiver: Receiver | None = None
+) -> list[str]:
     """Every invariant, and what only a storm can ask: all ended well, and no more was repeated than was hit.
 
-    unfinished: what was found before, to be explained with the rest.
+    unfinished: what was found before, to be explained with the rest. receiver: of webhooks, where there is one.
     """
     found = [*unfinished]
     found += [f"I19 {text}" for text in pruned.violations(ledger)]  # it tells what is rightly gone
@@ -37,6 +40,7 @@ def violations(ledger: Ledger, may_repeat: int, unfinished: Sequence[str] = ()) 
     found += [f"I20 {text}" for text in seats.crowds(ledger)]
     found += [f"I21 {text}" for text in coalescer.violations(ledger)]
     found += [f"I22 {text}" for text in operator.violations(ledger)]
+    found += [f"I23 {text}" for text in hooks.violations(receiver, ledger)] if receiver else []
     if (again := _repeats(ledger)).total() > may_repeat:
         told = ", ".join(f"{count} of {pk}" for pk, count in again.items())
         found.append(f"I6 {again.total()} bodies ran again, the faults explain {may_repeat}: {told}")
