@@ -58,7 +58,9 @@ class Injector:
         if self._proxy is not None:
             self._proxy.rate = plan.shares.get("cut", 0.0)
         if "errors" in plan.shares:
-            self._errors.write_text(str(plan.shares["errors"]))
+            whole = self._errors.with_suffix(".new")
+            whole.write_text(str(plan.shares["errors"]))
+            whole.rename(self._errors)  # at once: workers read it at every call
         for fault in plan.faults:
             self._at(began + fault.at, lambda fault=fault: self._inject(fault.kind, fault.draw))
         self._at(began, self._supervise)
