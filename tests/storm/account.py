@@ -12,7 +12,7 @@ from tests.ledger_app.ledger import Ledger
 MOST = 10  # executions that are told of
 LAST = 6  # of its checkpoints, and of what it was ordered
 LONGEST = 2000  # of an error with its traceback
-TELLING = ("started", "interrupted", "ordered", "answered", "sits", "coalesced", "pruned")
+TELLING = ("started", "interrupted", "ordered", "answered", "coalesced", "pruned")
 _ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 

@@ -80,9 +80,9 @@ def brief_item(ctx: Context, number: int) -> int:
 def brief(ctx: Context, rounds: int) -> None:
     """Has all that a prune must be careful with: children, a chain, events that are yet to be delivered."""
     ctx.step(programs.append)
-    ctx.emit(receivers.EVENT, {"number": rounds})
     ctx.map(brief_item, [1, 2])
     ctx.call(brief_item, 3)
+    ctx.emit(receivers.EVENT, {"number": rounds})
     if rounds:
         ctx.continue_as_new(rounds - 1)
 
