@@ -28,11 +28,11 @@ def receiving() -> Iterator[Receiver]:
         yield receiver
 
 
-def violations(receiver: Receiver, ledger: Ledger) -> Iterator[str]:
+def violations(receiver: Receiver, ledger: Ledger, *, using: str = "direct") -> Iterator[str]:
     """One message for each event, also of an execution that is pruned; what is delivered was received."""
     yield from (f"the endpoint was sent what it cannot verify: {text}" for text in receiver.refused)
-    endpoint = WebhookEndpoint.objects.using("direct").get()
-    messages = list(WebhookDelivery.objects.using("direct"))
+    endpoint = WebhookEndpoint.objects.using(using).get()
+    messages = list(WebhookDelivery.objects.using(using))
     received = Counter(receiver.ids)
     for message in messages:
         about = f"the message {message.pk} of {message.execution_id}"
@@ -43,12 +43,12 @@ def violations(receiver: Receiver, ledger: Ledger) -> Iterator[str]:
     if unknown := received.keys() - {str(message.pk) for message in messages}:
         yield f"received messages that nobody sent: {sorted(unknown)}"
     told = {str(message.entry_id) for message in messages}
-    routed = OutboxEvent.objects.using("direct").filter(position__lte=endpoint.position).values_list("pk", flat=True)
+    routed = OutboxEvent.objects.using(using).filter(position__lte=endpoint.position).values_list("pk", flat=True)
     pruned = [event for line in ledger.lines("pruned") for event in line["events"]]
     for event in {*map(str, routed), *pruned} - told:
         yield f"nobody was told of the event {event}{', which is pruned' if event in pruned else ''}"
     if endpoint.paused_until is None and endpoint.active:
-        overdue = WebhookDelivery.objects.using("direct").filter(due_at__lt=DatabaseNow() - PATIENCE)
+        overdue = WebhookDelivery.objects.using(using).filter(due_at__lt=DatabaseNow() - PATIENCE)
         for message in overdue:
             yield f"the message {message.pk} of {message.execution_id} has been due since {message.due_at}"
 

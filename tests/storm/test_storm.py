@@ -6,9 +6,10 @@ from uuid import UUID
 import pytest
 
 from django_durable.engine import worker
+from tests.engine.webhook_server import ALLOWED
 from tests.ledger_app import programs
 from tests.ledger_app.ledger import VARIABLE, Ledger
-from tests.storm import account, coalescer, plan, report, seats
+from tests.storm import account, coalescer, hooks, plan, report, seats
 from tests.storm.wire import MySQLFrames, PostgresFrames, Session
 
 
@@ -194,3 +195,23 @@ def test_a_violation_comes_with_what_both_witnesses_know(told: Ledger, monkeypat
     assert "audit: failed" in first
     assert "ledger: ordered order=retry" in first
     assert (again, other) == (f"I4 {failed.id}: is odd", "I6 3 bodies ran again")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_an_endpoint_was_not_told_is_seen(told: Ledger, settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.DURABLE = {**ALLOWED, "DISPATCHER": "django_durable.dispatch.NullDispatcher"}
+    monkeypatch.setenv(VARIABLE, str(told.path))
+    with hooks.receiving() as receiver:
+        programs.emits_once.start()
+        while worker.drain("default", using="default"):
+            pass
+        assert len(receiver.got) == 1
+        assert not list(hooks.violations(receiver, told, using="default"))
+
+        told.pruned("an execution", events=["its event"])
+        [missing] = hooks.violations(receiver, told, using="default")
+        assert missing == "nobody was told of the event its event, which is pruned"
+
+        receiver.got.clear()
+        lost, _ = hooks.violations(receiver, told, using="default")
+        assert "is delivered, and was never received" in lost
