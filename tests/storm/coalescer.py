@@ -1,6 +1,6 @@
 """Starts that coalesce, all of one key from one client, and what must have come of them.
 
-Each has a delay, so that there is something to join, and the next one of its number can only be made when that is over.
+Each has a delay, so that there is something to join; until that is over there can be no other execution of its key.
 """
 
 from __future__ import annotations
