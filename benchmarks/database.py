@@ -36,7 +36,8 @@ def create(using: str = "default", *, flush_ms: float = 0.0) -> None:
             if flush_ms:
                 cursor.execute(f"ALTER DATABASE {quoted} SET commit_delay = {round(flush_ms * 1000)}")
                 cursor.execute(f"ALTER DATABASE {quoted} SET commit_siblings = 0")
-    call_command("migrate", database=using, verbosity=0)
+    # Also the tables of the tests' apps, for their checker.
+    call_command("migrate", database=using, run_syncdb=True, verbosity=0)
 
 
 def clear() -> None:

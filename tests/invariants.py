@@ -56,12 +56,14 @@ def check(using: str, ledger: Ledger, *, only: Collection[UUID] | None = None) -
     return found
 
 
-def ordinary_runs(using: str, ledger: Ledger) -> Iterator[tuple[int, int]]:
+def ordinary_runs(using: str, ledger: Ledger) -> Iterator[tuple[UUID, str, int, int]]:
     """How often each ordinary body ran, and how many attempts are recorded of it."""
     for case in _cases(using, ledger, None):
-        attempts = {step.name: step.attempts for step in _witnessed(case)}
+        attempts = Counter[str]()
+        for step in (*_witnessed(case), *_bodies(case.redone)):
+            attempts[step.name] += step.attempts
         for name, runs in Counter(line["step"] for line in case.effects).items():
-            yield runs, attempts.get(name, 0)
+            yield case.execution.pk, name, runs, attempts[name]
 
 
 def _cases(using: str, ledger: Ledger, only: Collection[UUID] | None) -> Iterator[_Case]:
@@ -81,6 +83,7 @@ class _Told:
         self.sent = _grouped(ledger.lines("sent"))
         self.received = _grouped(ledger.lines("received"))
         self.interruptions = ledger.interruptions()
+        self.gone = ledger.gone()
 
 
 def _grouped(lines: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -114,6 +117,7 @@ class _Case:
     chain: list[Execution]
     chain_signals: list[Signal]
     slots: list[Slot]
+    gone: set[str]  # what was pruned, and the chains of which parts were
     using: str
 
     @classmethod
@@ -157,6 +161,7 @@ class _Case:
                 chains[execution.chain],
                 chain_signals[execution.chain] if execution.chain else signals[execution.pk],
                 slots[execution.pk],
+                told.gone,
                 using,
             )
 
@@ -207,7 +212,10 @@ def _starts(using: str, ledger: Ledger) -> Iterator[str]:
         firsts[str(pk)] = str(chain or pk)
         if scope is not None:  # otherwise it has given its key up
             table[workflow, key].append(firsts[str(pk)])
+    gone = ledger.gone()
     for line in ledger.lines("started"):
+        if line["execution"] in gone:
+            continue
         ids = table[line["workflow"], line["key"]]
         if ids != [firsts.get(line["execution"])]:
             yield f"start of key {line['key']!r} returned {line['execution']}, the table has {ids}"
@@ -502,7 +510,7 @@ def _children(case: _Case) -> Iterator[str]:
     begun = [step for step in records if step.kind == Kind.CHILD and step.status == StepStatus.COMPLETED]
     one_each = [str(payloads.load(step.result)) for step in begun]
     of_maps = [str(family.id_of(index)) for family in _maps(case) for index in range(family.count)]
-    started = sorted(one_each + of_maps)
+    started = sorted(pk for pk in one_each + of_maps if pk not in case.gone)
     there = sorted(str(child.pk) for child in case.children if child.chain in (None, child.pk))
     if started != there:
         yield f"recorded the start of the children {started}, there are {there}"
@@ -549,7 +557,7 @@ def _chains(case: _Case) -> Iterator[str]:
     said = [step for step in case.steps if step.kind == Kind.CONTINUE and step.status == StepStatus.COMPLETED]
     if len(said) != is_continued(execution):
         yield f"is {execution.status} and records {len(said)} times that it was continued"
-    if execution.chain is None:
+    if execution.chain is None or str(execution.chain) in case.gone:
         return
     others = {other.pk: other for other in case.chain}
     last = [other for other in case.chain if not is_continued(other)]

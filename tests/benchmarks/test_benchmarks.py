@@ -41,6 +41,7 @@ def test_every_measure_runs(json_file: Path) -> None:
     assert {name for name in NAMES if any(row["name"].startswith(name) for row in rows)} == set(NAMES) - {"scale"}
     assert {row["name"].partition(",")[0] for row in rows} >= {"claim", "tick"}
     assert all(row["name"] in run.stdout for row in rows)
+    assert [row["value"] for row in rows if row["name"] == "prune, violations"] == [0]
 
 
 @pytest.mark.parametrize(

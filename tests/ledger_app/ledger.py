@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -23,7 +24,7 @@ class Ledger:
         self.path = Path(path)
         self.path.touch()
 
-    def write(self, what: str, execution_id: UUID | None, **facts: Any) -> None:
+    def write(self, what: str, execution_id: UUID | str | None, **facts: Any) -> None:
         line = {"what": what, "execution": None if execution_id is None else str(execution_id), **facts}
         handle = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         try:
@@ -31,9 +32,10 @@ class Ledger:
         finally:
             os.close(handle)
 
-    def lines(self, what: str) -> list[dict[str, Any]]:
+    def lines(self, *what: str) -> list[dict[str, Any]]:
+        """Those that say one of these, in the order in which they were written."""
         found = (json.loads(line) for line in self.path.read_text().splitlines())
-        return [line for line in found if line["what"] == what]
+        return [line for line in found if line["what"] in what]
 
     # -- what the test says ------------------------------------------------------------------------
 
@@ -53,6 +55,10 @@ class Ledger:
         """``signal`` returned and its transaction committed."""
         self.write("sent", execution_id, name=name, signal_id=signal_id)
 
+    def pruned(self, execution_id: UUID | str, *, chain: str | None = None, events: Sequence[str] = ()) -> None:
+        """It was deleted, and rightly. chain: what it was continued from or as goes with it. events: its own."""
+        self.write("pruned", execution_id, chain=chain, events=events)
+
     # -- what the test asks ------------------------------------------------------------------------
 
     def token(self, execution_id: UUID | None) -> str | None:
@@ -61,6 +67,10 @@ class Ledger:
         return next((line["value"].split("'")[1] for line in shown if line["name"] == "token"), None)
 
     # -- what the checker asks ---------------------------------------------------------------------
+
+    def gone(self) -> set[str]:
+        """What was pruned, and the chains of which parts were."""
+        return {each for line in self.lines("pruned") for each in (line["execution"], line["chain"]) if each}
 
     def interruptions(self) -> Counter[str | None]:
         return Counter(line["execution"] for line in self.lines("interrupted"))

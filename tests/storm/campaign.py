@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from django.core.management import call_command
@@ -15,6 +17,7 @@ from tests.storm.plan import draw
 
 CALM = "calm"
 CALM_SECONDS = 10.0
+SHOWN = 6  # violations of each invariant
 
 
 def run(ground: Ground, seconds: dict[str, float]) -> list[Result]:
@@ -25,7 +28,7 @@ def run(ground: Ground, seconds: dict[str, float]) -> list[Result]:
         result = Phase(ground, draw(ground.seed, name, duration, database=ground.database)).play()
         results.append(result)
         print(told(result), flush=True)
-        for text in result.violations[:20]:
+        for text in some(result.violations):
             print(f"    VIOLATION {text}", flush=True)
     return results
 
@@ -43,12 +46,25 @@ def _make_tables() -> None:
     connections.close_all()
 
 
+def some(violations: list[str]) -> Iterator[str]:
+    """A few of each invariant, so that one does not hide the others."""
+    shown = Counter[str]()
+    for text in violations:
+        number = text.partition(" ")[0]
+        shown[number] += 1
+        if shown[number] <= SHOWN:
+            yield text
+    yield from (f"{number} and {count - SHOWN} more" for number, count in shown.items() if count > SHOWN)
+
+
 def told(result: Result) -> str:
     faults = ", ".join(f"{count} {name}" for name, count in sorted(result.faults.items())) or "no fault"
     return (
         f"{result.database:8} {result.name:9} {result.executions:6} executions {result.steps:7} steps "
         f"{result.steps_per_second:5.0f}/s  settled {result.settled_seconds:4.1f} s  "
-        f"repeated {result.repeated} of {result.may_repeat}  {len(result.violations)} violations  ({faults})"
+        f"repeated {result.repeated} of {result.may_repeat}  orders {result.orders}  "
+        f"coalesced {result.coalesced}  pruned {result.pruned}  webhooks {result.webhooks}  "
+        f"{len(result.violations)} violations  ({faults})"
     )
 
 

@@ -1,4 +1,4 @@
-"""The processes that do the work: Celery workers, embedded workers and beats, each at a post with a name.
+"""The processes that do the work: Celery workers, embedded workers, beats and a pruner, each at a post with a name.
 
 Who dies is replaced under the same name. Each is the leader of a process group, so nothing outlives the storm.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.celery.processes import Running, processes_of
 from tests.clusters import wait_until
+from tests.storm import pruner
 
 CHILDREN = 2
 START_SECONDS = 60.0
@@ -80,7 +81,7 @@ class Post:
 
 
 class Crew:
-    """Two Celery workers of two children, and beats; or one, and an embedded worker in the place of the other.
+    """Two Celery workers of two children, beats and a pruner; or one, and an embedded worker in the other's place.
 
     clocks: seconds by which each worker's clock is ahead. reuse: each one's CELERY_DB_REUSE_MAX.
     """
@@ -102,19 +103,24 @@ class Crew:
         second = _embedded(environments[1]) if embedded else _worker("w1", environments[1])
         self.workers = [_worker("w0", environments[0]), second]
         self.beats = [_beat(f"beat{number}", folder) for number in range(2)]
+        self.pruner = Post("pruner", ["-m", "tests.storm.pruner"], worker, pruner.READY)
 
     def start(self) -> None:
         """Return once everybody works; Celery may need a second start when it was hurt during the first."""
         self.keep_beats(1)
-        wait_until(self._all_ready, lambda: "\n".join(post.log()[-3000:] for post in self.workers), START_SECONDS)
+        wait_until(self._all_ready, lambda: "\n".join(post.log()[-3000:] for post in self._supervised), START_SECONDS)
+
+    @property
+    def _supervised(self) -> list[Post]:
+        return [*self.workers, self.pruner]
 
     def _all_ready(self) -> bool:
         self.fill()
-        return all(post.is_ready for post in self.workers)
+        return all(post.is_ready for post in self._supervised)
 
     def fill(self) -> None:
-        """What a supervisor does: man every worker's post that is empty or whose process has ended."""
-        for post in self.workers:
+        """What a supervisor does: man every post, but a beat's, that is empty or whose process has ended."""
+        for post in self._supervised:
             if post.running is None or post.running.process.poll() is not None:
                 post.leave()
                 post.man(self._folder)
@@ -127,7 +133,7 @@ class Crew:
                 post.man(self._folder)
 
     def stop(self) -> None:
-        for post in (*self.workers, *self.beats):
+        for post in (*self._supervised, *self.beats):
             post.leave()
 
 

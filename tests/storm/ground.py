@@ -11,7 +11,7 @@ from django.db import connections
 
 from django_durable.models import Step, StepStatus
 from tests.ledger_app.ledger import VARIABLE, Ledger
-from tests.storm.load import patiently
+from tests.storm.clients import patiently
 
 
 @dataclass(frozen=True)

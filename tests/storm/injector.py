@@ -20,12 +20,14 @@ from django.db import connections
 
 from django_durable.models import Timer
 from tests.ledger_app.ledger import Ledger
+from tests.storm.clients import patiently
 from tests.storm.crew import CHILDREN, Crew, Post, freeze, kill, thaw
-from tests.storm.load import LONG_BODY, patiently
+from tests.storm.load import LONG_BODY
 from tests.storm.plan import Plan
 from tests.storm.proxy import Proxy
 
 WHOLE_WORKER = 1 / 15  # of the kills
+PRUNER = 1 / 15  # beside a worker
 RESTART_SECONDS = 0.5
 STOP_LEASES = (1.2, 1.8)
 DOWN_SECONDS = (0.2, 1.5)
@@ -56,7 +58,9 @@ class Injector:
         if self._proxy is not None:
             self._proxy.rate = plan.shares.get("cut", 0.0)
         if "errors" in plan.shares:
-            self._errors.write_text(str(plan.shares["errors"]))
+            whole = self._errors.with_suffix(".new")
+            whole.write_text(str(plan.shares["errors"]))
+            whole.rename(self._errors)  # at once: workers read it at every call
         for fault in plan.faults:
             self._at(began + fault.at, lambda fault=fault: self._inject(fault.kind, fault.draw))
         self._at(began, self._supervise)
@@ -114,6 +118,8 @@ class Injector:
     def _kill(self, chance: random.Random) -> None:
         post, child = self._victim(chance)
         self.faults["kill"] += 1
+        if chance.random() < PRUNER:
+            self._kill_pruner()
         if chance.random() < WHOLE_WORKER or child == post.running.pid:
             self._kill_worker(post)
             return
@@ -128,6 +134,12 @@ class Injector:
         self._interrupt(pids, set())
         kill(pids)
         post.leave()
+
+    def _kill_pruner(self) -> None:
+        """It holds nothing that anybody must be told of."""
+        self.faults["kill: pruner"] += 1
+        kill(self._crew.pruner.pids)
+        self._crew.pruner.leave()
 
     def _stop(self, chance: random.Random) -> None:
         _, child = self._victim(chance, among=self._in_long_bodies())

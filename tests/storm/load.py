@@ -7,25 +7,19 @@ from __future__ import annotations
 
 import heapq
 import random
-import threading
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, connections
-
 from django_durable import client
-from django_durable.exceptions import ExecutionClosedError, ExecutionConflict
+from django_durable.exceptions import ExecutionClosedError
 from django_durable.models import Timer
 from tests.ledger_app.ledger import Ledger
+from tests.storm.clients import Client, patiently
 
-T = TypeVar("T")
 STEPS = 10
 LONG_BODY = "storm.late_writes"  # what a stopped worker must be found in to do harm when it comes back
 OPEN = 40
-PATIENCE_SECONDS = 60.0
-LOST = (OperationalError, InterfaceError)
 
 # Name of the workflow, its arguments, how often in a hundred starts. The first is what throughput is counted in.
 PROGRAMS: list[tuple[str, tuple[Any, ...], float]] = [
@@ -48,6 +42,11 @@ PROGRAMS: list[tuple[str, tuple[Any, ...], float]] = [
     ("ledger.state_or_timeout", (0.5,), 1),
     ("ledger.coroutines", (0.3,), 1),
     ("ledger.flow", (0.3,), 1),
+    ("storm.seated", (), 6),
+    ("storm.shelved", ("a",), 2),
+    ("storm.shelved", ("b",), 2),
+    ("storm.brief", (1,), 4),
+    ("storm.failing", (), 2),
     (LONG_BODY, (1.0,), 0.0),  # only where a plan asks for it
 ]
 SIGNALS = {
@@ -58,23 +57,8 @@ SIGNALS = {
 }
 
 
-def patiently(using: str, call: Callable[[], T]) -> T:
-    """Do it again on a new connection for as long as the database is away."""
-    ends_at = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            return call()
-        except ExecutionClosedError:
-            raise
-        except (*LOST, ExecutionConflict):
-            connections[using].close()
-            if time.monotonic() > ends_at:
-                raise
-            time.sleep(0.05)
-
-
-class Load:
-    """A thread that starts and signals until it is stopped."""
+class Load(Client):
+    """Starts and signals."""
 
     def __init__(
         self,
@@ -84,46 +68,22 @@ class Load:
         long_bodies: int = 0,
         programs: list[tuple[str, tuple[Any, ...], float]] = PROGRAMS,
     ):
+        super().__init__()
         self.started = 0
-        self.error: BaseException | None = None
         self._seed, self._ledger, self._programs, self._long_bodies = seed, ledger, programs, long_bodies
         self._chance = random.Random(seed)
         self._due: list[tuple[float, int, UUID, str, int]] = []  # when to send which signal
-        self._full = threading.Event()
-        self._full.set()
-        self._thread = threading.Thread(target=self._run, name="storm-load", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
+    def owes(self) -> bool:
+        return bool(self._due)
 
-    def start_no_more(self) -> None:
-        """The signals that are still due go on."""
-        self._full.clear()
-
-    @property
-    def is_busy(self) -> bool:
-        return self._thread.is_alive()
-
-    def join(self) -> None:
-        """Raises what the clients could not get over."""
-        self._thread.join(PATIENCE_SECONDS)
-        if self.error is not None:
-            raise self.error
-
-    def _run(self) -> None:
-        try:
-            while self._full.is_set() or self._due:
-                missing = OPEN - patiently("direct", Timer.objects.using("direct").count)
-                for _ in range(missing if self._full.is_set() else 0):
-                    self.start_one()
-                if self._long_bodies and self._full.is_set():
-                    self._keep_long_bodies()
-                self._send_due()
-                time.sleep(0.05)
-        except BaseException as error:
-            self.error = error
-        finally:
-            connections.close_all()
+    def take_turn(self) -> None:
+        if self._begins.is_set():
+            for _ in range(OPEN - patiently("direct", Timer.objects.using("direct").count)):
+                self.start_one()
+            if self._long_bodies:
+                self._keep_long_bodies()
+        self._send_due()
 
     def _keep_long_bodies(self) -> None:
         open_now = Timer.objects.using("direct").filter(execution__workflow=LONG_BODY)
@@ -158,5 +118,6 @@ class Load:
 
     @staticmethod
     def _may_be_late(execution_id: UUID) -> bool:
-        """A wait that timed out has not got the signal; every other execution needs all of them."""
-        return patiently("direct", lambda: client.get(execution_id, using="direct")).workflow.endswith("_timeout")
+        """A wait that timed out, or was called off, has not got the signal; every other execution needs all of them."""
+        found = patiently("direct", lambda: client.get(execution_id, using="direct"))
+        return found.workflow.endswith("_timeout") or found.cancel_requested_at is not None

@@ -11,12 +11,16 @@ from django.test import override_settings
 
 from django_durable.models import Execution, Timer
 from tests.clusters import wait_until
-from tests.storm import verdict
+from tests.engine.webhook_server import Receiver
+from tests.storm import coalescer, hooks, operator, pruned, verdict
 from tests.storm.backends.faulty import VARIABLE as ERRORS
+from tests.storm.clients import Client, patiently
+from tests.storm.coalescer import Coalescer
 from tests.storm.crew import Crew
 from tests.storm.ground import Ground, point_clients_to, recorded_steps
 from tests.storm.injector import Injector
-from tests.storm.load import PROGRAMS, Load, patiently
+from tests.storm.load import PROGRAMS, Load
+from tests.storm.operator import Operator
 from tests.storm.plan import Plan
 from tests.storm.proxy import Proxy
 
@@ -36,6 +40,10 @@ class Result:
     may_repeat: int  # as many can the faults explain
     steps_per_second: float
     settled_seconds: float
+    orders: str  # what came of them
+    coalesced: str
+    pruned: int
+    webhooks: str
     violations: list[str]
 
 
@@ -67,20 +75,27 @@ class Phase:
         return Proxy(self._ground.database, port, seed=self._seed, on_cut=lambda mode: self._injector.cut(mode))
 
     def play(self) -> Result:
+        with hooks.receiving() as receiver:
+            return self._play(receiver)
+
+    def _play(self, receiver: Receiver) -> Result:
         load = Load(self._seed, self._ledger, long_bodies=self._plan.long_bodies)
+        clients = [load, Operator(self._seed, self._ledger), Coalescer(self._seed, self._ledger)]
         try:
             self._crew.start()
-            load.start()
+            for client in clients:
+                client.start()
             rate = self._storm()
-            load.start_no_more()
+            for client in clients:
+                client.begin_no_more()
             self._injector.last_blow()
             self._injector.heal()
             self._crew.start()
-            settled, unfinished = self._settle(load)
+            settled, unfinished = self._settle(clients)
             self._finish_five_more(unfinished)
         finally:
             self._crew.stop()
-        violations = unfinished + verdict.violations(self._ledger, self._injector.repeats)
+        violations = verdict.violations(self._ledger, self._injector.repeats, unfinished=unfinished, receiver=receiver)
         result = Result(
             self._ground.database,
             self._plan.name,
@@ -91,6 +106,10 @@ class Phase:
             self._injector.repeats,
             rate,
             settled,
+            operator.summary(self._ledger),
+            coalescer.summary(self._ledger),
+            pruned.count(self._ledger),
+            hooks.summary(receiver),
             violations,
         )
         verdict.forget_everything()
@@ -103,16 +122,17 @@ class Phase:
         self._injector.run(self._plan)
         return (recorded_steps() - before) / (time.monotonic() - began)
 
-    def _settle(self, load: Load) -> tuple[float, list[str]]:
+    def _settle(self, clients: list[Client]) -> tuple[float, list[str]]:
         """How long it took until nothing was open, and a violation for each execution that stayed."""
         began = time.monotonic()
         limit = settings.DURABLE["LEASE_SECONDS"] + AFTER_LEASE_SECONDS
-        while load.is_busy or patiently("direct", Timer.objects.using("direct").exists):
+        while any(client.is_busy for client in clients) or patiently("direct", Timer.objects.using("direct").exists):
             if time.monotonic() > began + limit:
                 break
             self._crew.fill()
             time.sleep(0.05)
-        load.join()
+        for client in clients:
+            client.join()
         left = [f"I15 is open {limit:.0f} s after the last fault: {text}" for text in verdict.open_executions()]
         return time.monotonic() - began, left
 

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-INVARIANTS = ("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I15")
+INVARIANTS = [f"I{number}" for number in (*range(1, 10), *range(11, 16), *range(17, 24))]
 CALM = "calm"
 
 
 def faults(results: list[dict[str, Any]]) -> Iterable[str]:
     columns = ("Database", "Phase", "Faults", "Executions", "Steps", "Repeated (explained)")
-    columns += ("Steps/s", "Of calm", "Settled in", "Violations")
+    columns += ("Steps/s", "Of calm", "Settled in", "Orders", "Coalesced", "Pruned", "Webhooks", "Violations")
     yield f"| {' | '.join(columns)} |"
     yield f"|{'---|' * len(columns)}"
     calm = {row["database"]: row["steps_per_second"] for row in results if row["name"] == CALM}
@@ -22,7 +22,8 @@ def faults(results: list[dict[str, Any]]) -> Iterable[str]:
         yield (
             f"| {row['database']} | {row['name']} | {told} | {row['executions']:,} | {row['steps']:,} | "
             f"{row['repeated']} ({row['may_repeat']}) | {row['steps_per_second']:.0f} | {ratio:.0%} | "
-            f"{row['settled_seconds']:.1f} s | {len(row['violations'])} |"
+            f"{row['settled_seconds']:.1f} s | {row['orders']} | {row['coalesced']} | {row['pruned']:,} | "
+            f"{row['webhooks']} | {len(row['violations'])} |"
         )
 
 

@@ -67,7 +67,7 @@ def run(ground: Ground, reuse: int) -> Recovery:
             ledger.interrupted()
         time.sleep(AFTER_SECONDS)
         restarted = sum(post.running is None or post.running.process.poll() is not None for post in crew.workers)
-        load.start_no_more()
+        load.begin_no_more()
         load.join()
         wait_until(lambda: not verdict.open_executions(), lambda: "\n".join(verdict.open_executions()))
     finally:

@@ -8,10 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import time_machine
+from django.conf import global_settings
 
 from django_durable.beat import beat_schedule
 from testproject.settings import *  # noqa: F403
 from testproject.settings import INSTALLED_APPS, database
+from tests.engine.webhook_server import ALLOWED as WEBHOOKS_TO_THIS_MACHINE
 
 VENDOR = os.environ["STORM_DATABASE"]
 FOLDER = Path(os.environ["STORM_FOLDER"])
@@ -35,7 +37,14 @@ DATABASES = {
     "direct": _entry({"postgres": "postgres"}.get(VENDOR, "root"), _direct),
 }
 INSTALLED_APPS += ["tests.storm"]
-DURABLE = {"LEASE_SECONDS": 3.0}
+DURABLE = {"LEASE_SECONDS": 3.0, "ARCHIVE": "archive", **WEBHOOKS_TO_THIS_MACHINE}
+STORAGES = {
+    **global_settings.STORAGES,
+    "archive": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": FOLDER / "archive"},
+    },
+}
 
 CELERY_BROKER_URL = os.environ["STORM_BROKER"]
 CELERY_TASK_DEFAULT_QUEUE = "storm"

@@ -1,8 +1,15 @@
 """The parts of the storm that decide what is hurt, and that need no server."""
 
+from pathlib import Path
+from uuid import UUID
+
 import pytest
 
-from tests.storm import plan, report
+from django_durable.engine import worker
+from tests.engine.webhook_server import ALLOWED
+from tests.ledger_app import programs
+from tests.ledger_app.ledger import VARIABLE, Ledger
+from tests.storm import account, coalescer, hooks, plan, report, seats
 from tests.storm.wire import MySQLFrames, PostgresFrames, Session
 
 
@@ -87,6 +94,124 @@ def test_sqlite_is_not_hurt_where_it_has_nothing() -> None:
 def test_the_table_counts_violations_by_invariant() -> None:
     row = {"database": "postgres", "name": "calm", "faults": {}, "executions": 1, "steps": 10, "violations": ["I4 x"]}
     row |= {"repeated": 0, "may_repeat": 0, "steps_per_second": 100.0, "settled_seconds": 0.5}
+    row |= {"orders": "3 done", "coalesced": "5 in 2", "pruned": 1200, "webhooks": "4 of 4"}
     hurt = {**row, "name": "kill", "faults": {"kill": 1200}, "steps_per_second": 60.0, "violations": []}
-    assert "| postgres | kill | 1,200 kill | 1 | 10 | 0 (0) | 60 | 60% | 0.5 s | 0 |" in report.faults([row, hurt])
+    assert (
+        "| postgres | kill | 1,200 kill | 1 | 10 | 0 (0) | 60 | 60% | 0.5 s | 3 done | 5 in 2 | 1,200 | 4 of 4 | 0 |"
+        in report.faults([row, hurt])
+    )
     assert "I4 1" in next(iter(report.invariants([row, hurt])))
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "ledger")
+
+
+@pytest.mark.parametrize(
+    ("capacity", "stays", "crowded"),
+    [
+        (1, "a a b b", False),
+        (1, "a b a b", True),
+        (1, "a b a", True),
+        (2, "a b a b", False),
+        (2, "a b a c c b", False),
+        (2, "a b c a", False),
+        (2, "a b c a b", True),
+    ],
+)
+def test_who_is_under_way_at_once_is_seen(told: Ledger, capacity: int, stays: str, crowded: bool) -> None:
+    for name in stays.split():
+        seats.tell(told, name, room="shelf", capacity=capacity)
+
+    assert bool(list(seats.crowds(told))) == crowded
+
+
+def test_what_a_stopped_process_writes_late_counts_for_nobody(told: Ledger) -> None:
+    told.write("interrupted", "a")
+    for name in "aba":
+        seats.tell(told, name, room="shelf", capacity=1)
+
+    assert not list(seats.crowds(told))
+
+
+ONE = UUID(int=1)
+
+
+@pytest.mark.parametrize(
+    ("key", "lines", "wrong"),
+    [
+        ("skip", ["ask 1", "new 1", "ask 2", "coalesced 2", "runs 1"], ""),
+        ("skip", ["ask 1", "new 1", "ask 2", "coalesced 2", "runs 2"], "ran for the start 2"),
+        ("replace", ["ask 1", "new 1", "ask 2", "coalesced 2", "runs 2"], ""),
+        ("replace", ["ask 1", "new 1", "ask 2", "coalesced 2", "runs 1"], "ran for the start 1"),
+        ("replace", ["ask 1", "new 1", "ask 2", "runs 2", "coalesced 2"], ""),
+        ("replace", ["ask 1", "new 1", "runs 1", "ask 2", "coalesced 2"], "joined by the start 2"),
+        ("debounce", ["ask 1", "new 1", "ask 2", "new 2", "runs 2"], "new to several"),
+        (None, ["ask 1", "new 1"], "is not there"),
+    ],
+)
+def test_what_a_coalesced_start_may_come_to(told: Ledger, key: str | None, lines: list[str], wrong: str) -> None:
+    for line in lines:
+        what, number = line.split()
+        if what == "ask":
+            told.write("coalescing", None, key=key, number=int(number))
+        elif what == "runs":
+            told.write("seen", ONE, name="number", value=f"int {number}")
+        else:
+            told.write("coalesced", ONE, key=key, number=int(number), disposition=what)
+
+    about, lost = coalescer.told_of(told, {str(ONE)})
+
+    assert lost == 0
+    found = list(coalescer.wrong(about[str(ONE)], key))
+    assert bool(found) == bool(wrong)
+    assert all(wrong in text for text in found[:1])
+
+
+def test_a_start_without_a_reply_is_counted(told: Ledger) -> None:
+    told.write("coalescing", None, key="skip", number=1)
+
+    assert coalescer.told_of(told, set())[1] == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_violation_comes_with_what_both_witnesses_know(told: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(told.path))
+    failed = programs.refused.start()
+    while worker.drain("default", using="default"):
+        pass
+    told.write("ordered", failed.id, order="retry")
+
+    first, again, other = account.explained(
+        [f"I2 ledger.refused {failed.id}: ended failed", f"I4 {failed.id}: is odd", "I6 3 bodies ran again"],
+        told,
+        using="default",
+    )
+
+    assert "error: tests.ledger_app.programs.Refused: no" in first
+    assert "in refuse" in first
+    assert "step 'refuse' failed, 1 attempts" in first
+    assert "audit: failed" in first
+    assert "ledger: ordered order=retry" in first
+    assert (again, other) == (f"I4 {failed.id}: is odd", "I6 3 bodies ran again")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_an_endpoint_was_not_told_is_seen(told: Ledger, settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.DURABLE = {**ALLOWED, "DISPATCHER": "django_durable.dispatch.NullDispatcher"}
+    monkeypatch.setenv(VARIABLE, str(told.path))
+    with hooks.receiving() as receiver:
+        programs.emits_once.start()
+        while worker.drain("default", using="default"):
+            pass
+        assert len(receiver.got) == 1
+        assert not list(hooks.violations(receiver, told, using="default"))
+
+        told.pruned("an execution", events=["its event"])
+        [missing] = hooks.violations(receiver, told, using="default")
+        assert missing == "nobody was told of the event its event, which is pruned"
+
+        receiver.got.clear()
+        lost, _ = hooks.violations(receiver, told, using="default")
+        assert "is delivered, and was never received" in lost
