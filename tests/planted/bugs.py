@@ -725,7 +725,7 @@ BUGS = (
             Edit(
                 f"{ENGINE}/schedules/planning.py",
                 "    _move_on(schedule, passed.next_at, now)",
-                "    _move_on(schedule, times.first(schedule, now), now)",
+                "    _move_on(schedule, times.following(schedule, now), now)",
             ),
         ),
         ("tests/schedules/test_catch_up.py::test_a_very_late_all_is_done_in_bounded_transactions",),
