@@ -17,6 +17,7 @@ from django_durable import clock
 from django_durable.conf import get_settings
 from django_durable.definitions import registry
 from django_durable.engine import retention, slots
+from django_durable.engine.schedules import firing, pruning
 from django_durable.models import Turn
 
 logger = logging.getLogger("django_durable.worker")
@@ -30,26 +31,27 @@ _next_look: dict[str, float] = {}  # by alias, this process's monotonic clock
 
 @dataclass(frozen=True, slots=True)
 class _Chore:
-    """name: of its turn. do: one batch on a database; whether there is more."""
+    """name: of its turn. is_wanted, do: of a database; do one batch, and say whether there is more."""
 
     name: str
-    is_wanted: Callable[[], bool]
+    is_wanted: Callable[[str], bool]
     do: Callable[[str], bool]
 
 
-def _forgets_audit() -> bool:
+def _forgets_audit(using: str) -> bool:
     return get_settings().audit_retention is not None
 
 
 _CHORES = (
-    _Chore("retention", retention.has_policy, lambda using: not retention.prune(using=using).is_last),
+    _Chore("retention", lambda using: retention.has_policy(), lambda using: not retention.prune(using=using).is_last),
     _Chore("audit", _forgets_audit, lambda using: retention.prune_audit(using=using) == retention.BATCH),
     _Chore("webhooks", _forgets_audit, lambda using: retention.prune_webhooks(using=using) == retention.BATCH),
     _Chore(  # keys come and go
         "limit_keys",
-        lambda: any(definition.limits for definition in registry),
+        lambda using: any(definition.limits for definition in registry),
         lambda using: slots.prune(using=using) == slots.MOST_MENDED,
     ),
+    _Chore("schedule_ticks", firing.has_fired, lambda using: pruning.prune(using=using) == pruning.BATCH),
 )
 
 
@@ -58,7 +60,7 @@ def do_due(*, using: str) -> None:
     now = clock.process_seconds()
     if now < _next_look.get(using, 0.0) or connections[using].in_atomic_block:
         return
-    wanted = {chore.name: chore for chore in _CHORES if chore.is_wanted()}
+    wanted = {chore.name: chore for chore in _CHORES if chore.is_wanted(using)}
     if not wanted:
         return
     _next_look[using] = now + PAUSE_SECONDS

@@ -26,6 +26,7 @@ from tests.concurrency import (
     scenes_health,
     scenes_limits,
     scenes_retention,
+    scenes_schedules,
     scenes_starts,
     scenes_step_limits,
     scenes_telling,
@@ -98,6 +99,7 @@ PAIRS: dict[str, tuple[Callable[[], Scene], int]] = {
     "number x number": (scenes_feed.number_x_number, 6),
     "reader x end": (scenes_feed.reader_x_end, 8),
     **scenes_retention.PAIRS,
+    **scenes_schedules.PAIRS,
     "arrival x arrival at a limit": (scenes_limits.arrival_x_arrival, 6),
     "arrival at a limit x cancel": (scenes_limits.arrival_x_cancel, 6),
     "arrival at a limit x pause": (scenes_limits.arrival_x_pause, 6),
@@ -130,6 +132,7 @@ MORTAL = [
     "last child x last child",
     "claim x claim",
     *scenes_starts.MORTAL,
+    *scenes_schedules.MORTAL,
     "number x number",
 ]
 TRIOS: dict[str, Callable[[], Scene]] = {

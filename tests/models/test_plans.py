@@ -137,7 +137,8 @@ def fill_all():
         fair="'key ' || n %% 10",
         turn="n",
     )
-    fill(Schedule, **own, name="'every ' || n", next_at="now() + (n + 1) * interval '1 hour'")
+    later = "now() + (n + 1) * interval '1 hour'"
+    fill(Schedule, **own, name="'every ' || n", next_at=later, due_at=later)
     fill_timers("3600 + n")
 
 
@@ -472,6 +473,15 @@ def test_due_schedules_are_found_by_their_index(crowd, explained):
     plan = explained(list, Schedule.objects.due())
     assert plan.tables_read_through == []
     assert plan.indexes == {"durable_schedule_due"}
+
+
+def test_an_idle_tick_asks_about_schedules_by_their_indexes(crowd, explained):
+    """Whatever their number: the head of each index."""
+    further = {"schedules": statements.any_schedule("default")}
+    plan = explained(lambda: statements.any_due("default", [], also=further))
+    assert plan.tables_read_through == []
+    assert plan.sorts == []
+    assert plan.indexes == {"durable_schedule_due", "durable_schedule_buffering"}
 
 
 # -- retention -----------------------------------------------------------------------------------------
