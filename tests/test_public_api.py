@@ -117,6 +117,7 @@ CLIENT = [
     "retry_delivery",
     "retry_webhook",
     "rotate_webhook_secret",
+    "schedule",
     "send_update",
     "signal",
     "signal_by_token",

@@ -59,7 +59,7 @@ from django_durable.client.reading import (
     result,
 )
 from django_durable.client.selfcheck import CanaryReport, canary
-from django_durable.client.starting import get_workflow, start, start_and_wait, start_many
+from django_durable.client.starting import get_workflow, schedule, start, start_and_wait, start_many
 from django_durable.client.targets import Target
 from django_durable.engine.batches import StartOutcome
 from django_durable.engine.family import Family
@@ -120,6 +120,7 @@ __all__ = [
     "retry_delivery",
     "retry_webhook",
     "rotate_webhook_secret",
+    "schedule",
     "send_update",
     "signal",
     "signal_by_token",

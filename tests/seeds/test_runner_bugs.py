@@ -515,6 +515,22 @@ def test_b21_a_step_that_took_too_long_is_tried_again_and_its_late_answer_refuse
 # -- keys, growth, truth -------------------------------------------------------------------------------
 
 
+def test_b24_a_start_for_later_is_listed_waited_for_and_cancelled(durable):
+    """A start for later gave the id of a timer: to wait for it said "not found", and it could not be cancelled."""
+
+    @workflow("flow")
+    def flow(ctx, number):
+        return number
+
+    first, second = (client.schedule(flow, number, delay=HOUR) for number in (1, 2))
+    assert set(client.find(workflow="flow", status="pending")) == {first, second}
+    client.cancel(second)
+    durable.advance(HOUR)
+    assert client.result(first) == 1
+    with pytest.raises(ExecutionCancelledError):
+        client.result(second)
+
+
 def test_b25_one_key_with_another_input_is_a_conflict(durable):
     """A second start with the key and other arguments silently got the old run."""
 
