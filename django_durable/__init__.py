@@ -4,6 +4,7 @@ Import from here inside ``workflows.py``; import ``django_durable.client`` in vi
 reaches a model, so it is safe to import before the apps are ready.
 """
 
+from django_durable.cadence import Cron, Excluded, Interval
 from django_durable.coalesce import Coalesce
 from django_durable.codec import register as register_type
 from django_durable.context import AsyncContext, Context
@@ -73,11 +74,13 @@ __all__ = [
     "CodecError",
     "ConfigurationError",
     "Context",
+    "Cron",
     "DeadlineExceeded",
     "DeliveryConflict",
     "DurableError",
     "EventInfo",
     "EventType",
+    "Excluded",
     "ExecutionCancelledError",
     "ExecutionClosedError",
     "ExecutionConflict",
@@ -89,6 +92,7 @@ __all__ = [
     "Flow",
     "FlowData",
     "ForcedFailure",
+    "Interval",
     "InvalidOptionError",
     "InvalidTokenError",
     "Limit",
