@@ -75,7 +75,9 @@ class ScheduleSpec:
 
     def __post_init__(self) -> None:
         if not isinstance(self.cadence, Cadence):
-            raise InvalidOptionError(f"{self.cadence!r} as cadence of a schedule: give a Cron(...) or an Interval(...).")
+            raise InvalidOptionError(
+                f"{self.cadence!r} as cadence of a schedule: give a Cron(...) or an Interval(...)."
+            )
         if self.id is not None:
             check_name(self.id, "Schedule id")
         self._check_arguments()
@@ -110,7 +112,7 @@ class ScheduleSpec:
 
 
 def specs_of(workflow: str, given: object) -> tuple[ScheduleSpec, ...]:
-    """What ``schedule=`` of a workflow may say: a cadence, a ``ScheduleSpec``, or several with ids. InvalidOptionError."""
+    """What ``schedule=`` of a workflow says: a cadence, a ``ScheduleSpec``, or several. Raises InvalidOptionError."""
     if given is None:
         return ()
     several = list(given) if isinstance(given, Iterable) else [given]
@@ -141,9 +143,9 @@ def cadence_of(
         raise InvalidOptionError(
             f"timezone={timezone!r} goes with cron= as text: intervals run in UTC, and Cron(...) has its own."
         )
-    if cron is not None or isinstance(interval, Interval):
-        return cron if cron is not None else interval
-    return None if interval is None else Interval(interval)
+    if cron is not None:
+        return cron
+    return interval if interval is None or isinstance(interval, Interval) else Interval(interval)
 
 
 def _check_choice(option: str, given: object, known: tuple[str, ...]) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self
 
+from django_durable.cadence import Cadence
 from django_durable.clock import to_seconds
 from django_durable.context import Context
 from django_durable.context.looping import MOST_ITERATIONS
@@ -41,6 +42,7 @@ from django_durable.flow.nodes import (
 )
 from django_durable.names import check_step_id
 from django_durable.options import PriorityName
+from django_durable.schedule_spec import ScheduleSpec
 from django_durable.signal_types import SignalType, signal_name
 
 Given = Callable[[FlowData], Sequence[Any]]
@@ -176,6 +178,7 @@ class Flow(Part):
     priority: PriorityName = field(default="normal", kw_only=True)
     timeout: timedelta | float | None = field(default=None, kw_only=True)
     on_failure: Literal["compensate", "leave"] = field(default="compensate", kw_only=True)
+    schedule: Cadence | ScheduleSpec | Sequence[Cadence | ScheduleSpec] | None = field(default=None, kw_only=True)
     result: Callable[[FlowData], Any] | None = field(default=None, kw_only=True)
 
     def returns(self, result: Callable[[FlowData], Any]) -> Self:
@@ -197,6 +200,7 @@ class Flow(Part):
             timeout=self.timeout,
             on_failure=self.on_failure,
             on_change="tolerate",
+            schedule=self.schedule,
         )(_Compiled(self, caller.f_globals.get("__name__", ""), caller.f_lineno))
 
 
