@@ -218,20 +218,17 @@ class SlotAdmin(ReadOnlyAdmin):
 
 @admin.register(Schedule)
 class ScheduleAdmin(ReadOnlyAdmin):
-    list_display = [
-        "name",
-        "workflow",
-        "cron",
-        "interval_seconds",
-        "timezone",
-        "next_at",
-        "paused_at",
-    ]
+    list_display = ["name", "workflow", "status", "timezone", "next_at", "last_at", "overlap", "runs", "buffered"]
+    list_filter = ["status", "is_declared"]
+    search_fields = ["name__startswith", "workflow__startswith"]
 
 
 @admin.register(ScheduleTick)
 class ScheduleTickAdmin(ReadOnlyAdmin):
-    list_display = ["schedule_id", "nominal_at", "outcome", "reason", "execution_id"]
+    list_display = ["schedule", "nominal_at", "kind", "outcome", "count", "reason", "execution_id"]
+    list_filter = ["outcome", "kind"]
+    list_select_related = ["schedule"]
+    search_fields = ["schedule__name__startswith", "=execution__id"]
 
 
 @admin.register(AuditEntry)

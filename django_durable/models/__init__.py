@@ -18,7 +18,15 @@ from django_durable.models.feed import FeedHead
 from django_durable.models.limit import LimitKey, Slot
 from django_durable.models.log_line import LONGEST_MESSAGE, LogLine
 from django_durable.models.node import Node, NodeKind
-from django_durable.models.schedule import Schedule, ScheduleTick, TickOutcome
+from django_durable.models.schedule import (
+    CatchUp,
+    Overlap,
+    Schedule,
+    ScheduleStatus,
+    ScheduleTick,
+    TickKind,
+    TickOutcome,
+)
 from django_durable.models.set_aside import SetAsideStep
 from django_durable.models.signal import Signal
 from django_durable.models.step import SETTLED, Kind, Step, StepStatus
@@ -36,6 +44,7 @@ __all__ = [
     "UNSUCCESSFUL",
     "AuditEntry",
     "AuditKind",
+    "CatchUp",
     "Delivery",
     "DeliveryStatus",
     "DurableSubject",
@@ -49,8 +58,10 @@ __all__ = [
     "NodeKind",
     "OnParentClose",
     "OutboxEvent",
+    "Overlap",
     "Priority",
     "Schedule",
+    "ScheduleStatus",
     "ScheduleTick",
     "SetAsideStep",
     "Signal",
@@ -59,6 +70,7 @@ __all__ = [
     "Step",
     "StepStatus",
     "StuckReason",
+    "TickKind",
     "TickOutcome",
     "Timer",
     "Turn",

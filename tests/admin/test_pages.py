@@ -92,7 +92,8 @@ def fill(text):
         labels={text: text},
         subject_id=text,
     )
-    schedule = rows.schedule(name=text, cron=text, pause_reason=text, input=f'[1, "{text}"]', options={text: text})
+    given = {"input": f'[1, "{text}"]', "excluded": {text: text}, "labels": {text: text}, "queue": text, "key": text}
+    schedule = rows.schedule(name=text, workflow=text, cadence=text, timezone=text[:64], paused_reason=text, **given)
     tick = rows.tick(schedule, reason=text, execution=execution)
     timer = rows.leased(execution, queue=text, holder=text)
     step = rows.step(execution, name=text, target=text, result=f'[1, "{text}"]', error=f'[1, "{text}"]')

@@ -36,6 +36,7 @@ AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 LEASE = {"holder": "machine:1:1", "due_at": AT + HOUR}  # beside a token
 INPUT = '[1, {"args": [], "kwargs": {}}]'
+HOURLY = '{"kind": "interval", "every_seconds": 3600.0, "anchor": "1970-01-01T00:00:00+00:00"}'
 _numbers = count()
 
 
@@ -110,7 +111,8 @@ def turn(**values: Any) -> Turn:
 
 
 def schedule(**values: Any) -> Schedule:
-    given = {"name": f"schedule {next(_numbers)}", "workflow": "flow", "input": INPUT}
+    given = {"name": f"schedule {next(_numbers)}", "workflow": "flow", "input": INPUT, "cadence": HOURLY}
+    given |= {"cadence_hash": "hash", "next_at": AT, "due_at": AT}
     return Schedule.objects.create(**{**given, **values})
 
 

@@ -265,17 +265,78 @@ def test_any_number_of_signals_have_no_id():
 # -- schedules -----------------------------------------------------------------------------------------
 
 
-def test_a_schedule_has_a_cron_or_an_interval_not_both():
-    rows.schedule(cron="0 * * * *")
-    rows.schedule(interval_seconds=60)
-    rows.schedule()  # a one-time start
-    with refused_by("durable_schedule_one_cadence"):
-        rows.schedule(cron="0 * * * *", interval_seconds=60)
+@pytest.mark.parametrize(
+    ("status", "values"),
+    [
+        ("active", {"next_at": None, "due_at": None}),
+        ("active", {"due_at": None}),
+        ("paused", {"paused_at": AT}),
+        ("ended", {"due_at": None}),
+        ("over", {}),
+    ],
+)
+def test_a_schedule_is_due_iff_it_is_active(status, values):
+    with refused_by("durable_schedule_due_iff_active"):
+        rows.schedule(status=status, **values)
+
+
+def test_schedules_that_are_not_active_have_no_due_time():
+    assert rows.schedule(status="paused", paused_at=AT, due_at=None).pk
+    assert rows.schedule(status="ended", next_at=None, due_at=None).pk
+
+
+def test_a_schedule_says_when_it_was_paused_iff_it_is():
+    with refused_by("durable_schedule_paused_whole"):
+        rows.schedule(status="paused", due_at=None)
+    with refused_by("durable_schedule_paused_whole"):
+        rows.schedule(paused_at=AT)
+
+
+def test_no_schedule_is_due_before_its_next_time():
+    with refused_by("durable_schedule_not_early"):
+        rows.schedule(due_at=AT - HOUR)
+
+
+@pytest.mark.parametrize(
+    ("field", "constraint"), [("overlap", "durable_schedule_overlap"), ("catch_up", "durable_schedule_catch_up")]
+)
+def test_the_policies_of_a_schedule_are_known_ones(field, constraint):
+    with refused_by(constraint):
+        rows.schedule(**{field: "perhaps"})
+
+
+def test_the_kind_of_a_tick_is_a_known_one():
+    with refused_by("durable_tick_kind"):
+        rows.tick(kind="by chance")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"outcome": "skipped", "live": True},
+        {"outcome": "buffered"},
+        {"outcome": "failed", "live": True},
+    ],
+)
+def test_a_tick_is_live_only_while_something_may_come_of_it(values):
+    with refused_by("durable_tick_live_iff_open"):
+        rows.tick(**values)
+
+
+def test_only_a_started_tick_has_an_execution():
+    with refused_by("durable_tick_execution_iff_started"):
+        rows.tick(outcome="skipped", execution=rows.execution())
+
+
+@pytest.mark.parametrize("values", [{"count": 2}, {"until_at": AT}, {"count": 0}])
+def test_a_tick_that_stands_for_many_says_how_many_and_until_when(values):
+    with refused_by("durable_tick_many_whole"):
+        rows.tick(outcome="missed", **values)
 
 
 @pytest.mark.parametrize("outcome", sorted(TickOutcome))
 def test_every_tick_outcome_is_stored(outcome):
-    assert rows.tick(outcome=outcome).pk
+    assert rows.tick(outcome=outcome, live=True if outcome == "buffered" else None).pk
 
 
 def test_an_unknown_tick_outcome_is_refused():

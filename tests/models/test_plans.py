@@ -137,7 +137,8 @@ def fill_all():
         fair="'key ' || n %% 10",
         turn="n",
     )
-    fill(Schedule, **own, name="'every ' || n", next_at="now() + (n + 1) * interval '1 hour'")
+    later = "now() + (n + 1) * interval '1 hour'"
+    fill(Schedule, **own, name="'every ' || n", next_at=later, due_at=later)
     fill_timers("3600 + n")
 
 

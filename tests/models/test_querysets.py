@@ -238,8 +238,8 @@ def test_the_audit_trail_is_about_one_execution_oldest_first():
     assert pks(AuditEntry.objects.about(about)) == [early.pk, late.pk]
 
 
-def test_a_schedule_is_due_when_its_next_time_has_come(frozen):
-    due = rows.schedule(next_at=AT)
-    rows.schedule(next_at=AT + SECOND)
-    rows.schedule(next_at=None)
+def test_a_schedule_is_due_when_the_time_of_its_tick_has_come(frozen):
+    due = rows.schedule(next_at=AT, due_at=AT)
+    rows.schedule(next_at=AT, due_at=AT + SECOND)  # it has a jitter
+    rows.schedule(status="paused", paused_at=AT, due_at=None)
     assert pks(Schedule.objects.due()) == [due.pk]
