@@ -20,7 +20,7 @@ from django_durable import clock
 from django_durable.clock import DatabaseNow, database_now_sql
 from django_durable.engine.history import FIELDS, Checkpoint, values_of
 from django_durable.engine.prepared import hot_cursor
-from django_durable.models import Delivery, Priority, Slot, Step, Timer
+from django_durable.models import Delivery, Priority, Schedule, Slot, Step, Timer
 
 if TYPE_CHECKING:
     Field = models.Field[Any, Any]
@@ -140,7 +140,7 @@ def _adapted(values: list[Any], fields: list[Field], connection: BaseDatabaseWra
     return [field.get_db_prep_save(value, connection) for field, value in zip(fields, values, strict=True)]
 
 
-def any_due(using: str, queues: Sequence[str], also: Mapping[str, str] | None = None) -> list[str]:
+def any_due(using: str, queues: Sequence[str], also: Mapping[str, SQL] | None = None) -> list[str]:
     """Those of the queues that hold anything due, executions or deliveries, in one statement.
 
     also: further questions by name, each a condition in SQL; the names of those that hold stand behind the queues.
@@ -151,18 +151,29 @@ def any_due(using: str, queues: Sequence[str], also: Mapping[str, str] | None = 
     connection = connections[using]
     probes = [(next_due(connection, queue), _next_delivery(connection, queue)) for queue in queues]
     due = [f"COALESCE({probe}, {delivery}) IS NOT NULL" for (probe, _), (delivery, _) in probes]
-    sql = ", ".join([*due, *further.values()])
+    sql = ", ".join([*due, *(condition for condition, _ in further.values())])
+    params = [param for both in probes for _, own in both for param in own]
     with hot_cursor(connection) as cursor:
-        cursor.execute(f"SELECT {sql}", [param for both in probes for _, params in both for param in params])
+        cursor.execute(f"SELECT {sql}", [*params, *(param for _, own in further.values() for param in own)])
         row = cursor.fetchone()
     return [name for name, holds in zip([*queues, *further], row, strict=True) if holds]
 
 
-def any_given_back(using: str) -> str:
+def any_given_back(using: str) -> SQL:
     """For ``any_due``: slots that nobody has handed on. Ordered so that it reads the index where they come first."""
     connection = connections[using]
     table, execution = _quoted(connection, Slot._meta.db_table), _column(connection, Slot, "execution")
-    return f"(SELECT 1 FROM {table} WHERE {execution} IS NULL ORDER BY {execution} LIMIT 1) IS NOT NULL"  # noqa: S608
+    return f"(SELECT 1 FROM {table} WHERE {execution} IS NULL ORDER BY {execution} LIMIT 1) IS NOT NULL", []  # noqa: S608
+
+
+def any_schedule(using: str) -> SQL:
+    """For ``any_due``: a schedule that is due, or has ticks that wait."""
+    connection = connections[using]
+    table = _quoted(connection, Schedule._meta.db_table)
+    now, params = now_sql(connection)
+    due = f"(SELECT 1 FROM {table} WHERE due_at <= {now} ORDER BY due_at LIMIT 1)"  # noqa: S608
+    waiting = f"(SELECT 1 FROM {table} WHERE buffered > 0 ORDER BY buffered LIMIT 1)"  # noqa: S608
+    return f"COALESCE({due}, {waiting}) IS NOT NULL", params
 
 
 def _next_delivery(connection: BaseDatabaseWrapper, queue: str) -> SQL:

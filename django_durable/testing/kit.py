@@ -15,7 +15,8 @@ from django.test import override_settings
 from django_durable import client, clock
 from django_durable.conf import get_settings
 from django_durable.engine import bodies, queues, slots, snapshot, worker
-from django_durable.models import Delivery, Timer
+from django_durable.engine.schedules import firing
+from django_durable.models import Delivery, Schedule, Timer
 
 MOST_PASSES = 10_000
 Stub = Callable[..., Any]
@@ -49,16 +50,22 @@ class DurableKit:
     # -- running -----------------------------------------------------------------------------------
 
     def run_until_idle(self) -> int:
-        """Advance and deliver everything that is due until nothing is. Returns how many passes and deliveries."""
+        """Fire, advance and deliver everything that is due until nothing is.
+
+        Returns how many passes, deliveries and schedules that were fired.
+        """
         passes = 0
-        while worked := sum(self._drain(queue) for queue in queues.known_queues()):
+        while worked := self._fire() + sum(self._drain(queue) for queue in queues.known_queues()):
             passes += worked
             if passes > MOST_PASSES:
                 raise NotIdleError(f"Still not idle after {passes} passes; is there a loop without a wait?")
         return passes
 
     def advance(self, by: timedelta) -> int:
-        """Let time pass: every timer on the way fires at its own time, in order. Returns the passes made."""
+        """Let time pass: every timer and schedule on the way fires at its own time, in order.
+
+        Returns as ``run_until_idle``. Schedules act as if a poller were there all the time, so none has to catch up.
+        """
         until = self.clock.now() + by
         passes = self.run_until_idle()
         while (next_at := self._next_due_at()) is not None and next_at <= until:
@@ -129,9 +136,13 @@ class DurableKit:
         # In a TestCase nothing is committed, so what is done after a commit is done here.
         return worker.drain(queue, using=using) + slots.mend(using=using)
 
+    def _fire(self) -> int:
+        using = get_settings().database
+        return firing.fire_due(using=using) if firing.has_work(using=using) else 0
+
     def _next_due_at(self) -> datetime | None:
         using, now = get_settings().database, self.clock.now()
-        waiting = (model.objects.using(using).filter(due_at__gt=now) for model in (Timer, Delivery))
+        waiting = (model.objects.using(using).filter(due_at__gt=now) for model in (Timer, Delivery, Schedule))
         found = [rows.aggregate(first=Min("due_at"))["first"] for rows in waiting]
         return min((at for at in found if at is not None), default=None)
 

@@ -1,0 +1,15 @@
+"""Fixtures of this directory."""
+
+import pytest
+
+from tests.authoring import isolated_registry, polling
+from tests.schedules.making import START
+
+__all__ = ["at_start", "isolated_registry", "polling"]
+
+
+@pytest.fixture
+def at_start(durable):
+    """The kit, when its clock shows ``START``."""
+    durable.clock.move_to(START)
+    return durable
