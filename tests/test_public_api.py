@@ -142,6 +142,7 @@ CLIENT = [
     "start",
     "start_and_wait",
     "start_many",
+    "sync_schedules",
     "terminate",
     "test_webhook",
     "trigger_schedule",

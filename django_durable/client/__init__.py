@@ -69,6 +69,7 @@ from django_durable.client.scheduling import (
     resume_schedule,
     schedule_ticks,
     schedules,
+    sync_schedules,
     trigger_schedule,
     update_schedule,
 )
@@ -81,6 +82,7 @@ from django_durable.engine.feed import FeedEntry, FeedPage
 from django_durable.engine.filters import Filter
 from django_durable.engine.pages import Page
 from django_durable.engine.schedules.by_hand import Backfilled
+from django_durable.engine.schedules.declaring import SyncReport
 from django_durable.engine.schedules.editing import Ensured
 from django_durable.engine.schedules.listing import SchedulePage, TickPage
 
@@ -98,6 +100,7 @@ __all__ = [
     "SchedulePage",
     "ScheduleTarget",
     "StartOutcome",
+    "SyncReport",
     "Target",
     "TickPage",
     "add_webhook",
@@ -161,6 +164,7 @@ __all__ = [
     "start",
     "start_and_wait",
     "start_many",
+    "sync_schedules",
     "terminate",
     "test_webhook",
     "trigger_schedule",

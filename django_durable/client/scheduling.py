@@ -18,8 +18,9 @@ from django_durable.client.targets import actor_of, alias_of
 from django_durable.clock import to_instant
 from django_durable.definitions import WorkflowDefinition
 from django_durable.engine.batches import database_now
-from django_durable.engine.schedules import by_hand, editing, listing, rows, upcoming
+from django_durable.engine.schedules import by_hand, declaring, editing, listing, rows, upcoming
 from django_durable.engine.schedules.by_hand import Backfilled
+from django_durable.engine.schedules.declaring import SyncReport
 from django_durable.engine.schedules.editing import Ensured
 from django_durable.engine.schedules.listing import SchedulePage, TickPage
 from django_durable.exceptions import InvalidOptionError
@@ -224,6 +225,16 @@ def preview_schedule(
         spec = schedule if isinstance(schedule, ScheduleSpec) else ScheduleSpec(schedule)
         return upcoming.upcoming(rows.unsaved(spec), n, now=now)
     return upcoming.upcoming(get_schedule(schedule, using=using), n, now=now)
+
+
+def sync_schedules(*, dry_run: bool = False, remove_unknown: bool = False, using: str | None = None) -> SyncReport:
+    """Bring the database in step with what workflows declare with ``schedule=``; ``migrate`` does it by itself.
+
+    The code has the last word about all that it says; a pause stays. Declared ones that it no longer declares are
+    removed; those of workflows that are not registered here only with remove_unknown. dry_run: say it, write nothing.
+    Raises ConfigurationError, and what a declaration is refused for. Transaction: the caller's, or its own.
+    """
+    return declaring.sync(using=alias_of(using), is_dry_run=dry_run, removes_unknown=remove_unknown)
 
 
 def _where(schedule: ScheduleTarget) -> editing.Where:

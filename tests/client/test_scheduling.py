@@ -136,7 +136,7 @@ def test_a_tick_that_is_due_is_fired_before_another_cadence_takes_over(durable):
 
 
 def test_what_was_far_too_late_is_missed_when_another_cadence_takes_over(durable):
-    client.ensure_schedule("client.report", id="hourly", interval=MINUTE, catch_up="all", catch_up_window=DAY)
+    client.ensure_schedule("client.report", id="hourly", interval=MINUTE, catch_up="all", overlap="allow")
     durable.clock.advance(HOUR)
     client.update_schedule("hourly", interval=HOUR)
     outcomes = [(outcome, count) for _, _, outcome, count in ticks()]

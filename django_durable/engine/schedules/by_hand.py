@@ -132,13 +132,14 @@ def _make_room(edit: Edit, nominals: Sequence[datetime], wanted: set[datetime]) 
 
     Of a row for many, which stands at the first of them, what is started now is taken from its front.
     """
-    found = _between(edit, nominals)
-    with_rows = set(found.values_list("nominal_at", flat=True))
-    for tick in found.filter(nominal_at__in=wanted):
+    ticks = ScheduleTick.objects.using(edit.using).filter(schedule=edit.row)
+    for tick in _between(edit, nominals).filter(nominal_at__in=wanted):
+        with_rows = ticks.filter(nominal_at__range=(tick.nominal_at, tick.until_at or tick.nominal_at))
+        own = set(with_rows.values_list("nominal_at", flat=True))
         covered = takewhile(wanted.__contains__, (at for at in nominals if at >= tick.nominal_at))
         taken = [at for at in covered if at <= (tick.until_at or tick.nominal_at)]
         rest, left = times.following(edit.row, taken[-1]), tick.count - len(taken)
-        while left and rest in with_rows:  # backfilled before, out of the middle
+        while left and rest is not None and rest in own:  # backfilled before, out of the middle
             rest, left = times.following(edit.row, rest), left - 1
         if rest is None or left < 1:
             tick.delete(using=edit.using)
@@ -156,7 +157,7 @@ def _start(edit: Edit, nominals: Sequence[datetime], kind: TickKind, overlap: st
     """Have the overlap policy decide on each, as the poller does, and write what comes of it."""
     row, policy = edit.row, edit.row.overlap
     row.overlap = overlap or policy
-    standing = settling.look([row], using=edit.using)[row.pk]
+    standing = settling.look([row], using=edit.using, reads_all=True)[row.pk]
     row.failures = standing.failures(row.failures)
     plan = Plan(row, standing, edit.now, row.version)
     for at in nominals:

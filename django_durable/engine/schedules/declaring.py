@@ -34,6 +34,15 @@ class SyncReport:
     def has_changes(self) -> bool:
         return bool(self.created or self.updated or self.removed)
 
+    def lines(self) -> list[str]:
+        """For people; what is as it was is not told."""
+        return [
+            *(f"  created {name}" for name in self.created),
+            *(f"  updated {name}: {', '.join(options)}" for name, options in self.updated.items()),
+            *(f"  removed {name}" for name in self.removed),
+            *(f"  left {name}: its workflow is not registered here" for name in self.unknown),
+        ]
+
 
 class _Undo(Exception):
     """Nothing that was done is kept."""

@@ -1,7 +1,7 @@
 """Edits of schedules by code and by people: each is one transaction, with its audit entry.
 
-An edit locks the row of the schedule by counting its ``version``, as the poller locks it for all that it does; so a tick
-is fired before the edit, or after it and by what the edit has made of the schedule.
+An edit locks the row of the schedule by counting its ``version``, as the poller locks it for all that it does; so a
+tick is fired before the edit, or after it and by what the edit has made of the schedule.
 """
 
 from __future__ import annotations
