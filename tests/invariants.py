@@ -19,6 +19,7 @@ from django_durable.conf import get_settings
 from django_durable.engine import holders, payloads, updates
 from django_durable.engine.fanout import Family
 from django_durable.engine.history import RETRIED
+from django_durable.engine.schedules import times
 from django_durable.events import receivers
 from django_durable.models import (
     CLOSED,
@@ -30,6 +31,8 @@ from django_durable.models import (
     Kind,
     OnParentClose,
     OutboxEvent,
+    Schedule,
+    ScheduleTick,
     SetAsideStep,
     Signal,
     Slot,
@@ -49,6 +52,7 @@ GRACE = timedelta(seconds=2)  # how long something may be due before somebody mu
 def check(using: str, ledger: Ledger, *, only: Collection[UUID] | None = None) -> list[str]:
     """Name every violated invariant; an empty list is what a test asserts. only: these executions and their lines."""
     found = [f"I1 {text}" for text in _starts(using, ledger)]
+    found += [f"I10 {text}" for text in schedules(using)]
     for case in _cases(using, ledger, only):
         about = f"{case.execution.workflow} {case.execution.id}"
         for number, invariant in _INVARIANTS:
@@ -214,6 +218,46 @@ def _starts(using: str, ledger: Ledger) -> Iterator[str]:
     for line in ledger.lines("never_started"):
         if table[line["workflow"], line["key"]]:
             yield f"key {line['key']!r} was rolled back and exists"
+
+
+def schedules(using: str) -> Iterator[str]:
+    """No nominal time is ticked twice, none is left out, none is early; each start has its execution, of its own."""
+    mine: Counter[UUID] = Counter()
+    for schedule in Schedule.objects.using(using).prefetch_related("ticks__execution"):
+        ticks = sorted(schedule.ticks.all(), key=lambda tick: tick.nominal_at)
+        mine.update(tick.execution_id for tick in ticks if tick.execution_id is not None)
+        yield from (f"{schedule}: {text}" for text in _ticks(schedule, ticks))
+    yield from (f"execution {execution} is that of {number} ticks" for execution, number in mine.items() if number > 1)
+
+
+def _ticks(schedule: Schedule, ticks: list[ScheduleTick]) -> Iterator[str]:
+    if schedule.buffered != sum(tick.outcome == "buffered" for tick in ticks):
+        yield f"says that {schedule.buffered} ticks wait"
+    for before, after in pairwise(ticks):
+        if after.nominal_at <= (before.until_at or before.nominal_at):
+            yield f"{after.nominal_at} is ticked twice"
+    for tick in ticks:
+        due_at = times.due_at(schedule.id, tick.nominal_at, schedule.jitter_seconds)
+        if tick.kind == "regular" and tick.created_at < due_at:
+            yield f"{tick.nominal_at} was ticked at {tick.created_at}, and due at {due_at}"
+        if tick.outcome == "started" and tick.execution is None and tick.live:
+            yield f"{tick.nominal_at} has no execution"
+        if tick.execution is not None and tick.execution.workflow != schedule.workflow:
+            yield f"{tick.nominal_at} has an execution of {tick.execution.workflow}"
+    regular = [tick for tick in ticks if tick.kind == "regular"]
+    if regular and schedule.created_at == schedule.updated_at:  # its cadence is what it was
+        yield from _left_out(schedule, regular)
+
+
+def _left_out(schedule: Schedule, ticks: list[ScheduleTick]) -> Iterator[str]:
+    told = {tick.nominal_at: tick for tick in ticks}
+    at: datetime | None = ticks[0].nominal_at
+    while at is not None and schedule.last_at is not None and at <= schedule.last_at:
+        tick = told.get(at)
+        if tick is None:
+            yield f"{at} has no tick"
+            return
+        at = times.following(schedule, tick.until_at or at)
 
 
 def _rests(case: _Case) -> Iterator[str]:

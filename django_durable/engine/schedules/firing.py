@@ -8,7 +8,7 @@ none. What is due, and how late it is, the database's clock says.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -84,7 +84,8 @@ def _fire_batch(find: Find, using: str) -> int:
         with transaction.atomic(using=using):
             schedules = _lock(find(), using)
             ids = [schedule.pk for schedule in schedules]
-            plans = _plan(schedules, using)
+            planned = [_planned(schedule, standing, using) for schedule, standing in _look(schedules, using)]
+            plans = [plan for plan in planned if plan is not None]
             together = [plan for plan in plans if not plan.stops]  # these lock rows of others, so each by itself
             if together:
                 writing.write(together, using=using)
@@ -101,17 +102,30 @@ def _fire_batch(find: Find, using: str) -> int:
 def _fire_alone(pk: UUID, using: str) -> None:
     try:
         with transaction.atomic(using=using):
-            schedules = _lock(Schedule.objects.using(using).filter(pk=pk), using)
-            if schedules:
-                writing.write(_plan(schedules, using), using=using)
+            for schedule, standing in _look(_lock(Schedule.objects.using(using).filter(pk=pk), using), using):
+                plan = _planned(schedule, standing, using, known=_known(schedule, using))
+                if plan is not None:
+                    writing.write([plan], using=using)
     except MovedError:  # it was edited at this moment: the next tick finds it as it is then
         pass
     except (OperationalError, InterfaceError):
         raise
     except Error:
         logger.exception("Schedule %s cannot be fired; it is tried again in a minute.", pk)
-        later = DatabaseNow() + timedelta(seconds=PUT_OFF_SECONDS)
-        Schedule.objects.using(using).filter(pk=pk).due().update(due_at=later, version=F("version") + 1)
+        _put_off(pk, using)
+
+
+def _put_off(pk: UUID, using: str) -> None:
+    later = DatabaseNow() + timedelta(seconds=PUT_OFF_SECONDS)
+    Schedule.objects.using(using).filter(pk=pk).due().update(due_at=later, version=F("version") + 1)
+
+
+def _known(schedule: Schedule, using: str) -> set[datetime]:
+    """Times to come that have a tick already, by whatever accident: they are passed over, not tried for ever."""
+    if schedule.next_at is None:
+        return set()
+    ticks = ScheduleTick.objects.using(using).filter(schedule=schedule, nominal_at__gte=schedule.next_at)
+    return set(ticks.values_list("nominal_at", flat=True))
 
 
 def _lock(found: Any, using: str) -> list[Schedule]:
@@ -124,22 +138,20 @@ def _lock(found: Any, using: str) -> list[Schedule]:
     return list(told.filter(pk__in=ids))
 
 
-def _plan(schedules: Sequence[Schedule], using: str) -> list[Plan]:
-    if not schedules:
-        return []
-    standings = settling.look(schedules, using=using)
-    planned = [_planned(schedule, standings[schedule.pk], using) for schedule in schedules]
-    return [plan for plan in planned if plan is not None]
+def _look(schedules: Sequence[Schedule], using: str) -> list[tuple[Schedule, Standing]]:
+    standings = settling.look(schedules, using=using) if schedules else {}
+    return [(schedule, standings[schedule.pk]) for schedule in schedules]
 
 
-def _planned(schedule: Schedule, standing: Standing, using: str) -> Plan | None:
+def _planned(
+    schedule: Schedule, standing: Standing, using: str, known: Collection[datetime] = frozenset()
+) -> Plan | None:
     now: datetime = vars(schedule)["database_now"]
     ticks = ScheduleTick.objects.using(using).buffered().filter(schedule=schedule)
     waiting = list(ticks[:MOST_FIRED]) if schedule.buffered else []
     try:
-        return planning.make(schedule, standing, waiting, now)
+        return planning.make(schedule, standing, now, waiting=waiting, known=known)
     except Exception:  # such as a cadence that this release cannot read
         logger.exception("Schedule %s cannot be planned; it is tried again in a minute.", schedule.name)
-        later = now + timedelta(seconds=PUT_OFF_SECONDS)
-        Schedule.objects.using(using).filter(pk=schedule.pk).due().update(due_at=later, version=F("version") + 1)
+        _put_off(schedule.pk, using)
         return None

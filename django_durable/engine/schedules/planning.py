@@ -5,7 +5,7 @@ The instance is changed in memory; ``writing`` stores it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -41,6 +41,7 @@ class Plan:
     standing: Standing
     now: datetime
     version: int  # as it was read
+    known: Collection[datetime]  # times that have a tick
     ticks: list[ScheduleTick] = field(default_factory=list)
     released: list[ScheduleTick] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
@@ -78,9 +79,16 @@ class Plan:
         self.schedule.runs -= 1
 
 
-def make(schedule: Schedule, standing: Standing, waiting: Sequence[ScheduleTick], now: datetime) -> Plan:
-    """waiting: the first of its buffered ticks. now: the database's."""
-    plan = Plan(schedule, standing, now, schedule.version)
+def make(
+    schedule: Schedule,
+    standing: Standing,
+    now: datetime,
+    *,
+    waiting: Sequence[ScheduleTick] = (),
+    known: Collection[datetime] = (),
+) -> Plan:
+    """now: the database's. waiting: the first of its buffered ticks. known: times that have a tick already."""
+    plan = Plan(schedule, standing, now, schedule.version, known)
     schedule.failures = standing.failures(schedule.failures)
     if schedule.pause_after_failures is not None and schedule.failures >= schedule.pause_after_failures:
         _pause(schedule, now)
@@ -162,7 +170,9 @@ def _note_each(
         at = late.nominal_at
         if plan.is_used_up or len(plan.starts) >= MOST_FIRED:
             return at
-        if at in skipped:
+        if at in plan.known:
+            pass
+        elif at in skipped:
             plan.note(at, TickOutcome.SKIPPED, skipped[at])
         elif at in missed:
             plan.note(at, TickOutcome.MISSED, missed[at])
