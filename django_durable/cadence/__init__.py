@@ -19,6 +19,7 @@ from django_durable.cadence.cron import Cron
 from django_durable.cadence.excluded import Excluded, excluded
 from django_durable.cadence.interval import Interval
 from django_durable.cadence.stored import is_reinterpreted
+from django_durable.exceptions import InvalidOptionError
 
 Cadence = Cron | Interval
 
@@ -27,6 +28,11 @@ __all__ = ["Cadence", "Cron", "Excluded", "Interval", "excluded", "is_reinterpre
 
 def load(dumped: Mapping[str, Any]) -> Cadence:
     """A cadence from what its ``dump()`` gave. Raises InvalidOptionError if it is refused by now."""
-    if dumped["kind"] == "cron":
-        return Cron(dumped["expression"], dumped["timezone"])
-    return Interval(dumped["every_seconds"], datetime.fromisoformat(dumped["anchor"]))
+    try:
+        if dumped["kind"] == "cron":
+            return Cron(dumped["expression"], dumped["timezone"])
+        if dumped["kind"] == "interval":
+            return Interval(dumped["every_seconds"], datetime.fromisoformat(dumped["anchor"]))
+    except KeyError:
+        pass
+    raise InvalidOptionError(f"{dumped!r} is no stored cadence: give what dump() gave.")

@@ -112,9 +112,9 @@ class Expression:
         weekdays = tuple(item for item in self.weekday if item.nth is None and not item.is_last)
         special = ",".join(sorted({_special(item) for item in self.weekday if item not in weekdays}))
         found = []
-        if not _is_every(self.day):
+        if not is_every(self.day):
             found.append(f"{times} {_days(self.day)} {month} *")
-        if weekdays and not _is_every(self.weekday):
+        if weekdays and not is_every(self.weekday):
             found.append(f"{times} * {month} {_listed(weekdays, modulo=7)}")
         if special:
             found.append(f"{times} * {month} {special}")
@@ -130,12 +130,12 @@ def parse(text: object) -> Expression:
     return _Reader(text).expression()
 
 
-def _is_every(items: Items) -> bool:
+def is_every(items: Items) -> bool:
     return len(items) == 1 and items[0].is_every
 
 
 def _listed(items: Items, modulo: int = 100) -> str:
-    if _is_every(items):
+    if is_every(items):
         return "*"
     return ",".join(map(str, sorted({value % modulo for item in items for value in item.values()})))
 
@@ -266,7 +266,7 @@ class _Reader:
 
     def _refuse_unclear(self, words: list[re.Match[str]], day: Items, weekday: Items) -> None:
         """Beside another day field crons disagree whether ``*/2`` counts as given, so both or either must match."""
-        if _is_every(day) or _is_every(weekday):
+        if is_every(day) or is_every(weekday):
             return
         for word, items, where in ((words[2], day, DAY), (words[4], weekday, WEEKDAY)):
             for item in items:
@@ -280,7 +280,7 @@ class _Reader:
         hint = "; seconds and years have no field here, use an Interval below a minute" if len(words) in (6, 7) else ""
         names = ", ".join(where.name for where in FIELDS)
         raise InvalidOptionError(
-            f"Cron({self.text!r}): character {at + 1}: {len(words)} fields where five are expected: {names}{hint}."
+            f"Cron({self.text!r}): character {at + 1}: five fields are expected, not {len(words)}: {names}{hint}."
         )
 
     def _refuse(self, where: Field | None, position: int, text: str, advice: str) -> NoReturn:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django_durable.cadence import sentences
+from django_durable.cadence.ticks import Ticks
 from django_durable.clock import to_instant, to_seconds
 from django_durable.exceptions import InvalidOptionError
 
@@ -17,7 +18,7 @@ SHORTEST = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class Interval:
+class Interval(Ticks):
     """Every so often, counted in UTC from an anchor: at ``anchor + n * every`` for every whole n, below 0 as well.
 
     The anchor and not the moment of the call is what ticks are counted from, so a deploy does not move them.
@@ -41,16 +42,9 @@ class Interval:
         except OverflowError:
             return None
 
-    def between(self, start: datetime, end: datetime) -> Iterator[datetime]:
-        """Ticks in order, lazily. start: exclusive. end: inclusive."""
-        end = to_instant(end, "end")
-        tick = self.after(start)
-        while tick is not None and tick <= end:
-            yield tick
-            tick = self.after(tick)
-
     def describe(self) -> str:
-        return f"Every {self.every}"
+        """One sentence in English."""
+        return sentences.of_interval(self.every, None if self.anchor == EPOCH else self.anchor)
 
     def dump(self) -> dict[str, Any]:
         """What a row stores: JSON values."""

@@ -11,8 +11,6 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from croniter import croniter
-
 _YEARS = 50
 _ANY_TIME = datetime(2000, 1, 1)
 
@@ -34,6 +32,8 @@ def _next(parsed: Any, wall: datetime) -> datetime | None:
 
 @lru_cache(maxsize=1024)
 def _parsed(alternatives: tuple[str, ...]) -> tuple[Any, ...]:
+    from croniter import croniter  # here, since workflows.py is read by processes that never tick
+
     return tuple(
         croniter(plain, _ANY_TIME, ret_type=datetime, max_years_between_matches=_YEARS) for plain in alternatives
     )
