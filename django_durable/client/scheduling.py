@@ -73,6 +73,7 @@ def update_schedule(
 ) -> Ensured:
     """Change what is given; what is not stays. timezone alone: that of the cron expression there is.
 
+    A cron expression that is given again is stored as this version of its parser reads it.
     Code that ensures or declares this schedule has the last word: it brings back what it says when it runs next.
     Raises as ``ensure_schedule``.
     """
@@ -86,7 +87,14 @@ def update_schedule(
         cadence = given or (stored.cadence if timezone is None else _in_zone(stored.cadence, timezone))
         return rows.columns_of(replace(stored, cadence=cadence, **options), get_workflow(row.workflow))
 
-    return editing.update(_where(schedule), columns_for, using=alias_of(using), actor=actor_of(actor), reason=reason)
+    return editing.update(
+        _where(schedule),
+        columns_for,
+        accepts=given is not None,
+        using=alias_of(using),
+        actor=actor_of(actor),
+        reason=reason,
+    )
 
 
 def _in_zone(cadence: Cadence, timezone: str) -> Cron:

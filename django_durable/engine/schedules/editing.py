@@ -186,18 +186,28 @@ def _insert(name: str, columns: Columns, *, using: str, actor: str, reason: str)
     return row
 
 
-def update(where: Where, columns_for: Callable[[Schedule], Columns], *, using: str, actor: str, reason: str) -> Ensured:
+def update(
+    where: Where,
+    columns_for: Callable[[Schedule], Columns],
+    *,
+    accepts: bool = False,
+    using: str,
+    actor: str,
+    reason: str,
+) -> Ensured:
     """Change a schedule. columns_for: what it is to hold, made of what it holds under the lock.
 
-    What another cadence would pass over is fired first. Raises ScheduleNotFoundError, and what ``columns_for`` does.
+    accepts: see ``differences``. What another cadence would pass over is fired first.
+    Raises ScheduleNotFoundError, and what ``columns_for`` does.
     """
     changed: set[str] = set()
     with transaction.atomic(using=using):
         edit = locked(where, using=using)
-        if "cadence_hash" in differences(edit.row, columns_for(edit.row)):
+        if "cadence_hash" in differences(edit.row, columns_for(edit.row), accepts=accepts):
             _fire_first(edit)
         with editing(where, "schedule_updated", using=using, actor=actor, reason=reason) as edit:
-            wanted = {column: value for column, (_, value) in differences(edit.row, columns_for(edit.row)).items()}
+            differ = differences(edit.row, columns_for(edit.row), accepts=accepts)
+            wanted = {column: value for column, (_, value) in differ.items()}
             changed.update(OPTIONS.get(column, column) for column in wanted)
             _apply(edit, wanted)
     return Ensured(edit.row, "updated" if changed else "unchanged", tuple(sorted(changed)))

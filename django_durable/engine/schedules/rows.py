@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from django_durable import codec
-from django_durable.cadence import Cadence, Excluded
+from django_durable.cadence import Cadence, Excluded, is_reinterpreted
 from django_durable.clock import to_instant, to_seconds
 from django_durable.definitions import WorkflowDefinition
 from django_durable.engine import payloads, starting
@@ -88,14 +88,17 @@ def zone_of(cadence: Cadence) -> str:
     return getattr(cadence, "timezone", "UTC")
 
 
-def differences(row: Schedule, columns: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+def differences(row: Schedule, columns: dict[str, Any], *, accepts: bool = False) -> dict[str, tuple[Any, Any]]:
     """What a row holds and what it should, by column, where the two differ.
 
-    Cadences are compared by their meaning: another way to write the same one is no change.
+    Cadences are compared by their meaning: another way to write the same one is no change. accepts: but one that
+    another version of the parser has read is to be stored as this one reads it.
     """
     held = {name: getattr(row, name) for name in columns}
     held["input"] = payloads.unseal(row.input)
     found = {name: (held[name], value) for name, value in columns.items() if held[name] != value}
+    if accepts and is_reinterpreted(json.loads(row.cadence)):
+        found["cadence_hash"] = (row.cadence_hash, columns["cadence_hash"])
     if "cadence_hash" not in found:
         found.pop("cadence", None)
     return found
