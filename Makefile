@@ -51,6 +51,7 @@ storm: $(VENV)/.test ## hurt real workers and servers at random; SEED=1 repeats 
 	$(if $(filter-out 0,$(LONG)),DURABLE_CRASH_STRIDE=1 DURABLE_TEST_LIMIT_SECONDS=14400 \
 	    $(PY) -m tests.matrix --only $(SWEPT) -- tests/crash)
 	$(if $(filter-out 0,$(LONG)),$(PY) -m tests.generated --programs 100000 $(if $(SEED),--seed $(SEED)))
+	$(if $(filter-out 0,$(LONG)),$(PY) -m tests.cadence)
 
 planted: $(VENV)/.test ## plant known bugs in copies of the code; the tests must catch each; ARGS="--only no-sweep"
 	$(PY) -m tests.planted $(ARGS)

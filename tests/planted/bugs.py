@@ -46,7 +46,53 @@ _BESIDE = "tests/engine/test_side_by_side.py"
 _CLOCKS = "tests/concurrency/test_wrong_clocks.py"
 _FINDING = "tests/client/test_finding.py"
 
+_CADENCE = "tests/cadence"
+
 BUGS = (
+    Bug(
+        "a-time-in-a-gap-runs-late",
+        (
+            Edit(
+                "django_durable/cadence/zones.py",
+                "    return _end_of_gap(wall, zone, instant)",
+                "    return instant",
+            ),
+        ),
+        (
+            f"{_CADENCE}/test_reference.py::test_around_each_change_of_a_clock_the_ticks_are_those_of_the_reference",
+            f"{_CADENCE}/test_clock_changes.py::test_a_change_of_the_clock",
+        ),
+    ),
+    Bug(
+        "a-time-in-a-fold-runs-twice",
+        (
+            Edit(
+                "django_durable/cadence/cron.py",
+                "            if instant > moment:\n",
+                "            if instant <= moment:\n"
+                "                instant = wall.replace(tzinfo=self._zone, fold=1).astimezone(moment.tzinfo)\n"
+                "            if instant > moment:\n",
+            ),
+        ),
+        (
+            f"{_CADENCE}/test_reference.py::test_around_each_change_of_a_clock_the_ticks_are_those_of_the_reference",
+            f"{_CADENCE}/test_clock_changes.py::test_a_change_of_the_clock",
+        ),
+    ),
+    Bug(
+        "an-interval-from-now",
+        (
+            Edit(
+                "django_durable/cadence/interval.py",
+                "            return self.anchor + (passed + 1) * self.every",
+                '            return to_instant(moment, "moment") + self.every',
+            ),
+        ),
+        (
+            f"{_CADENCE}/test_properties.py::test_from_anywhere_before_a_tick_that_tick_is_next",
+            f"{_CADENCE}/test_interval.py::test_ticks_are_counted_from_the_anchor_and_not_from_the_moment",
+        ),
+    ),
     Bug(
         "canary-deletes-what-is-open",
         (
