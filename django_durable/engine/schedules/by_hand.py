@@ -159,7 +159,7 @@ def _start(edit: Edit, nominals: Sequence[datetime], kind: TickKind, overlap: st
     row.overlap = overlap or policy
     standing = settling.look([row], using=edit.using, reads_all=True)[row.pk]
     row.failures = standing.failures(row.failures)
-    plan = Plan(row, standing, edit.now, row.version)
+    plan = Plan(row, standing, edit.now, row.version, known=())
     for at in nominals:
         planning.overlap(plan, at, is_last=at == nominals[-1])
         plan.ticks[-1].kind = kind

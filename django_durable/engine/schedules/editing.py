@@ -240,7 +240,7 @@ def _fire_first(edit: Edit) -> None:
     if row.due_at is None or row.due_at > edit.now:
         return
     standing = settling.look([row], using=edit.using)[row.pk]
-    writing.write([planning.make(row, standing, [], edit.now)], using=edit.using)
+    writing.write([planning.make(row, standing, edit.now)], using=edit.using)
 
 
 def note_passed(edit: Edit, outcome: TickOutcome, reason: str) -> int:
