@@ -196,12 +196,14 @@ def pause_x_pause() -> Scene:
 PAIRS = {
     "schedule: ensure x ensure": (ensure_x_ensure, 4),
     "schedule: ensure x other ensure": (ensure_x_other_ensure, 4),
-    "schedule: update x fire": (update_x_fire, 4),
     "schedule: pause x fire": (pause_x_fire, 4),
-    "schedule: resume x fire": (resume_x_fire, 2),
-    "schedule: remove x fire": (remove_x_fire, 4),
-    "schedule: trigger x fire": (trigger_x_fire, 4),
-    "schedule: backfill x fire": (backfill_x_fire, 4),
-    "schedule: backfill x backfill": (backfill_x_backfill, 2),
     "schedule: pause x pause": (pause_x_pause, 2),
+}
+SAMPLED = {  # a poller has many statements: all orders take minutes on PostgreSQL
+    "schedule: update x fire": update_x_fire,
+    "schedule: resume x fire": resume_x_fire,
+    "schedule: remove x fire": remove_x_fire,
+    "schedule: trigger x fire": trigger_x_fire,
+    "schedule: backfill x fire": backfill_x_fire,
+    "schedule: backfill x backfill": backfill_x_backfill,
 }
