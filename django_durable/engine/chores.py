@@ -14,6 +14,7 @@ from django_durable import clock
 from django_durable.conf import get_settings
 from django_durable.definitions import registry
 from django_durable.engine import retention, slots
+from django_durable.engine.schedules import firing, pruning
 from django_durable.models import Turn
 
 logger = logging.getLogger("django_durable.worker")
@@ -29,7 +30,7 @@ _next_look: dict[str, float] = {}  # by alias, this process's monotonic clock
 def do_due(*, using: str) -> None:
     """One batch of each kind, if it is time. Storages that fail are told in the log; they must not stop the tick."""
     now = clock.process_seconds()
-    if now < _next_look.get(using, 0.0) or not _has_chores() or connections[using].in_atomic_block:
+    if now < _next_look.get(using, 0.0) or not _has_chores(using) or connections[using].in_atomic_block:
         return
     _next_look[using] = now + PAUSE_SECONDS
     turns = Turn.objects.using(using)
@@ -47,9 +48,9 @@ def do_due(*, using: str) -> None:
     turns.put(TURN, seconds=pause)
 
 
-def _has_chores() -> bool:
+def _has_chores(using: str) -> bool:
     has_limits = any(definition.limits for definition in registry)  # whose keys come and go
-    return has_limits or get_settings().audit_retention is not None or retention.has_policy()
+    return has_limits or firing.has_fired(using) or get_settings().audit_retention is not None or retention.has_policy()
 
 
 def _delete(using: str) -> bool:
@@ -58,4 +59,10 @@ def _delete(using: str) -> bool:
     entries = retention.prune_audit(using=using)
     webhooks = retention.prune_webhooks(using=using)
     keys = slots.prune(using=using)
-    return not batch.is_last or retention.BATCH in (entries, webhooks) or keys == slots.MOST_MENDED
+    ticks = pruning.prune(using=using)
+    return (
+        not batch.is_last
+        or ticks == pruning.BATCH
+        or retention.BATCH in (entries, webhooks)
+        or keys == slots.MOST_MENDED
+    )

@@ -24,6 +24,7 @@ from tests.concurrency import (
     scenes_limits,
     scenes_retention,
     scenes_schedule_edits,
+    scenes_schedules,
     scenes_starts,
     scenes_telling,
     scenes_verbs,
@@ -97,6 +98,7 @@ PAIRS: dict[str, tuple[Callable[[], Scene], int]] = {
     "reader x end": (scenes_feed.reader_x_end, 8),
     **scenes_retention.PAIRS,
     **scenes_schedule_edits.PAIRS,
+    **scenes_schedules.PAIRS,
     "arrival x arrival at a limit": (scenes_limits.arrival_x_arrival, 6),
     "arrival at a limit x cancel": (scenes_limits.arrival_x_cancel, 6),
     "arrival at a limit x pause": (scenes_limits.arrival_x_pause, 6),
@@ -128,6 +130,7 @@ MORTAL = [
     "last child x last child",
     "claim x claim",
     *scenes_starts.MORTAL,
+    *scenes_schedules.MORTAL,
     "number x number",
 ]
 TRIOS: dict[str, Callable[[], Scene]] = {

@@ -12,10 +12,13 @@ import pytest
 from django.db import connection, transaction
 
 from django_durable import Limit, client, on_event, step, workflow
+from django_durable.clock import DatabaseNow
 from django_durable.engine import advance, chores, claims, gate, transitions, worker
 from django_durable.engine.outcomes import Ended
+from django_durable.engine.schedules import firing
 from django_durable.engine.tick import tick
-from django_durable.models import Execution, Status, Step
+from django_durable.models import Execution, Schedule, Status, Step
+from tests.schedules.making import make
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -376,6 +379,27 @@ def test_an_idle_second_costs_four_statements_however_many_sleep(count, monkeypa
     costs = count(tick, using="default")
     assert len(costs.statements) <= 4
     assert costs.commits == 0
+
+
+def test_an_idle_second_costs_the_same_with_schedules_and_firing_a_hundred_costs_little(count, monkeypatch):
+    monkeypatch.setattr(chores, "_next_look", {"default": inf})
+
+    @workflow("budget.scheduled")
+    def scheduled(ctx):
+        return 1
+
+    none = count(tick, using="default")
+    for number in range(150):
+        make(scheduled, name=f"schedule {number}")
+    idle = count(tick, using="default")
+    assert (len(idle.statements), idle.commits) == (len(none.statements), 0)
+    assert len(idle.statements) <= 4
+
+    Schedule.objects.update(next_at=DatabaseNow(), due_at=DatabaseNow())
+    fired = count(firing.fire_due, using="default")
+    assert Execution.objects.count() == 150
+    # Nothing that waits; two batches and a look for a third: lock, ends before, now, inserts, then one UPDATE of many.
+    assert (len(fired.statements), fired.commits) == (17, 2), fired.statements
 
 
 @pytest.mark.slow

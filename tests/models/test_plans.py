@@ -461,6 +461,15 @@ def test_due_schedules_are_found_by_their_index(crowd, explained):
     assert plan.indexes == {"durable_schedule_due"}
 
 
+def test_an_idle_tick_asks_about_schedules_by_their_indexes(crowd, explained):
+    """Whatever their number: the head of each index."""
+    further = {"schedules": statements.any_schedule("default")}
+    plan = explained(lambda: statements.any_due("default", [], also=further))
+    assert plan.tables_read_through == []
+    assert plan.sorts == []
+    assert plan.indexes == {"durable_schedule_due", "durable_schedule_buffering"}
+
+
 # -- retention -----------------------------------------------------------------------------------------
 
 

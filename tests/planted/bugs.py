@@ -35,6 +35,7 @@ GENERAL = {
     "tests/concurrency/test_chaos_dispatch.py",
     "tests/concurrency/test_lost_replies.py",
     "tests/crash/test_crash_sweep.py",
+    "tests/crash/test_schedules_sweep.py",
     "tests/engine/test_budgets.py",
 }
 
@@ -763,5 +764,77 @@ BUGS = (
         ),
         (f"{_ORDERS}[arrival at a limit x cancel]",),
         "postgres",
+    ),
+    Bug(
+        "next-tick-computed-from-now",
+        (
+            Edit(
+                f"{ENGINE}/schedules/planning.py",
+                "    _move_on(schedule, passed.next_at, now)",
+                "    _move_on(schedule, times.first(schedule, now), now)",
+            ),
+        ),
+        ("tests/schedules/test_catch_up.py::test_a_very_late_all_is_done_in_bounded_transactions",),
+    ),
+    Bug(
+        "tick-and-start-in-two-transactions",
+        (
+            Edit(
+                f"{ENGINE}/schedules/writing.py",
+                "    ticks.bulk_create(new)",
+                "    from django.db import transaction\n\n"
+                "    transaction.on_commit(lambda: ticks.bulk_create(new) and None, using=using)",
+            ),
+        ),
+        ("tests/crash/test_schedules_sweep.py::test_every_crash_of_a_poller_is_recovered[overlap allow]",),
+    ),
+    Bug(
+        "overlap-not-looked-at",
+        (
+            Edit(
+                f"{ENGINE}/schedules/overlapping.py",
+                "    if policy == Overlap.ALLOW or not (is_running or buffered):",
+                "    if policy not in STOPPING or not (is_running or buffered):",
+            ),
+        ),
+        ("tests/schedules/test_overlap.py::test_what_each_policy_makes_of_three_ticks_and_of_the_first_one_s_end",),
+    ),
+    Bug(
+        "buffered-tick-released-while-one-runs",
+        (
+            Edit(
+                f"{ENGINE}/schedules/planning.py",
+                "        if plan.is_running and plan.schedule.overlap != Overlap.ALLOW:",
+                "        if plan.starts and plan.schedule.overlap != Overlap.ALLOW:",
+            ),
+        ),
+        ("tests/schedules/test_overlap.py::test_a_cancelled_one_is_waited_for_until_it_has_really_ended",),
+    ),
+    Bug(
+        "schedules-fired-by-the-host-s-clock",
+        (Edit(f"{ENGINE}/schedules/firing.py", 'vars(schedule)["database_now"]', "clock.now()"),),
+        ("tests/schedules/test_clocks.py::test_a_stop_of_three_days_loses_doubles_and_hastens_nothing",),
+    ),
+    Bug(
+        "jitter-before-the-nominal-time",
+        (
+            Edit(
+                f"{ENGINE}/schedules/times.py",
+                "timedelta(seconds=share * jitter_seconds)",
+                "timedelta(seconds=(share - 0.5) * jitter_seconds)",
+            ),
+        ),
+        ("tests/schedules/test_firing.py::test_jitter_is_the_same_for_everybody_and_never_early",),
+    ),
+    Bug(
+        "terminated-for-the-next-counts-as-a-failure",
+        (
+            Edit(
+                f"{ENGINE}/schedules/writing.py",
+                "            plan.standing.ended[tick] = None  # not counted: it is no failure of its own",
+                "            pass",
+            ),
+        ),
+        ("tests/schedules/test_overlap.py::test_a_tick_that_is_terminated_for_the_next_is_no_failure",),
     ),
 )

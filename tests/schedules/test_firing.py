@@ -253,10 +253,11 @@ def test_a_schedule_that_cannot_be_written_is_put_off_and_the_others_are_not(at_
     bad, good = make(plain), make(plain, name="good")
     real = writing._store
 
-    def store(plan, using):
-        if plan.schedule.pk == bad.pk:
-            plan.schedule.status = "x" * 100  # refused by every database
-        real(plan, using)
+    def store(plans, using):
+        for plan in plans:
+            if plan.schedule.pk == bad.pk:
+                plan.schedule.status = "x" * 10  # refused by every database
+        real(plans, using)
 
     monkeypatch.setattr(writing, "_store", store)
     at_start.clock.advance(HOUR)

@@ -115,6 +115,10 @@ def _fire_alone(pk: UUID, using: str) -> None:
         _put_off(pk, using)
 
 
+def _waiting(schedule: Schedule, using: str) -> list[ScheduleTick]:
+    return list(ScheduleTick.objects.using(using).buffered().filter(schedule=schedule)[:MOST_FIRED])
+
+
 def _put_off(pk: UUID, using: str) -> None:
     later = DatabaseNow() + timedelta(seconds=PUT_OFF_SECONDS)
     Schedule.objects.using(using).filter(pk=pk).due().update(due_at=later, version=F("version") + 1)
@@ -147,8 +151,7 @@ def _planned(
     schedule: Schedule, standing: Standing, using: str, known: Collection[datetime] = frozenset()
 ) -> Plan | None:
     now: datetime = vars(schedule)["database_now"]
-    ticks = ScheduleTick.objects.using(using).buffered().filter(schedule=schedule)
-    waiting = list(ticks[:MOST_FIRED]) if schedule.buffered else []
+    waiting = _waiting(schedule, using) if schedule.buffered else []
     try:
         return planning.make(schedule, standing, now, waiting=waiting, known=known)
     except Exception:  # such as a cadence that this release cannot read

@@ -9,8 +9,8 @@ terminate_other the open one is terminated, and this one starts
 allow           starts
 =============== =====================================================================================================
 
-What waits has its turn before what comes. Of several ticks that come at once, those who would be stopped by the next
-are not begun: only the last is, and the others are skipped.
+What waits has its turn before what comes, unless that would stop it again. Of several ticks that come at once, those
+who would be stopped by the next are not begun: only the last is, and the others are skipped.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def decide(policy: str, *, is_running: bool, buffered: int, is_last: bool) -> De
         return Decision(Place.SKIP, "a later tick came at once with it, and would have stopped it")
     if policy == Overlap.ALLOW or not (is_running or buffered):
         return START
-    if policy == Overlap.TERMINATE_OTHER:
+    if policy == Overlap.TERMINATE_OTHER or (policy == Overlap.CANCEL_OTHER and not is_running):
         return Decision(Place.START, stops=is_running, replaces=buffered > 0)
     if policy == Overlap.CANCEL_OTHER:
         return Decision(Place.BUFFER, "waits for the end of the one before", stops=is_running, replaces=buffered > 0)

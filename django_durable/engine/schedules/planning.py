@@ -95,15 +95,21 @@ def make(
         return plan
     if _is_refused(schedule, now):
         return plan
-    for tick in waiting:
-        if plan.is_running and schedule.overlap != Overlap.ALLOW:
-            break
-        schedule.buffered -= 1
-        plan.released.append(tick)
-        plan.start(tick)
-    if schedule.due_at is not None and schedule.due_at <= now:
+    is_due = schedule.due_at is not None and schedule.due_at <= now
+    if not (is_due and schedule.overlap in overlapping.STOPPING):  # else it takes the place of what waits
+        _release(plan, waiting)
+    if is_due:
         _fire(plan)
     return plan
+
+
+def _release(plan: Plan, waiting: Sequence[ScheduleTick]) -> None:
+    for tick in waiting:
+        if plan.is_running and plan.schedule.overlap != Overlap.ALLOW:
+            break
+        plan.schedule.buffered -= 1
+        plan.released.append(tick)
+        plan.start(tick)
 
 
 def _pause(schedule: Schedule, now: datetime) -> None:

@@ -10,12 +10,12 @@ from uuid import UUID
 from django.db import Error
 from django.db.models import F
 
-from django_durable.engine import batches, chains, forcing, transitions
+from django_durable.engine import batches, chains, forcing, statements, transitions
 from django_durable.engine.batches import StartOutcome
 from django_durable.engine.schedules import planning, settling
 from django_durable.engine.schedules.planning import Plan, Start
 from django_durable.exceptions import ExecutionClosedError, ExecutionNotFoundError
-from django_durable.models import Overlap, Schedule, ScheduleStatus, ScheduleTick, TickOutcome
+from django_durable.models import Overlap, ScheduleStatus, ScheduleTick, TickOutcome
 
 MOVING = (
     "status",
@@ -56,8 +56,7 @@ def write(plans: Sequence[Plan], *, using: str) -> None:
         tick.save(using=using, update_fields=["outcome", "reason", "live", "execution"])
     new = [tick for plan in plans for tick in plan.ticks if not _is_added_to_last(plan, tick, using)]
     ticks.bulk_create(new)
-    for plan in plans:
-        _store(plan, using)
+    _store(plans, using)
     settling.settle([plan.standing for plan in plans], using=using)
 
 
@@ -93,13 +92,12 @@ def _is_added_to_last(plan: Plan, tick: ScheduleTick, using: str) -> bool:
     return bool(before.filter(pk=last.pk).update(count=F("count") + tick.count, until_at=tick.until_at))
 
 
-def _store(plan: Plan, using: str) -> None:
-    schedule = plan.schedule
-    if plan.is_used_up and schedule.status == ScheduleStatus.ACTIVE:
-        planning.end(schedule)
-    changes = {name: getattr(schedule, name) for name in MOVING}
-    rows = Schedule.objects.using(using).filter(pk=schedule.pk, version=plan.version)
-    if not rows.update(**changes, version=F("version") + 1):
+def _store(plans: Sequence[Plan], using: str) -> None:
+    for plan in plans:
+        if plan.is_used_up and plan.schedule.status == ScheduleStatus.ACTIVE:
+            planning.end(plan.schedule)
+    rows = [([getattr(plan.schedule, name) for name in MOVING], plan.schedule.pk, plan.version) for plan in plans]
+    if statements.move_schedules(using, MOVING, rows) != len(rows):
         raise MovedError
 
 

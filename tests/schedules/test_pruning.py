@@ -1,0 +1,53 @@
+"""Old ticks: deleted a batch at a time, and never while something may come of them."""
+
+from datetime import timedelta
+
+import pytest
+
+from django_durable import client
+from django_durable.engine import chores
+from django_durable.engine.schedules import firing, pruning
+from django_durable.models import Execution, ScheduleTick
+from tests.schedules.making import HOUR, holding, make, outcomes
+
+
+@pytest.fixture
+def old(at_start):
+    """One that has ended, one that runs, one that waits, one that was skipped; all long ago."""
+    schedule = make(holding(), overlap="buffer_one", max_runs=3)
+    at_start.advance(HOUR)
+    at_start.signal(Execution.objects.get(), "go")
+    at_start.advance(3 * HOUR)
+    assert outcomes(schedule) == "ssb"
+    at_start.clock.advance(pruning.KEPT - 4 * HOUR)
+    return schedule
+
+
+def test_only_what_is_over_and_old_is_deleted(at_start, old):
+    found = outcomes(old)
+    assert pruning.prune(using="default") == 0
+    at_start.clock.advance(timedelta(days=1))
+    assert pruning.prune(using="default") == len(found) - 2
+    assert sorted(ScheduleTick.objects.values_list("outcome", flat=True)) == ["buffered", "started"]
+
+
+def test_a_started_one_goes_once_its_execution_has_ended_though_nobody_has_counted_it(at_start, old):
+    client.terminate(Execution.objects.get(status="waiting"))
+    at_start.clock.advance(timedelta(days=1))
+    pruning.prune(using="default")
+    assert [tick.outcome for tick in ScheduleTick.objects.all()] == ["buffered"]
+
+
+def test_a_batch_is_bounded(at_start, old):
+    at_start.clock.advance(timedelta(days=1))
+    assert pruning.prune(size=1, using="default") == 1
+
+
+def test_whoever_fires_schedules_deletes_their_ticks(at_start, old, monkeypatch):
+    asked = []
+    monkeypatch.setattr(chores, "_delete", lambda using: asked.append(using))
+    monkeypatch.setattr(chores, "_next_look", {})
+    monkeypatch.setattr(firing, "_have_fired", set())
+    assert not chores._has_chores("default")
+    monkeypatch.setattr(firing, "_have_fired", {"default"})
+    assert chores._has_chores("default")
