@@ -20,8 +20,8 @@ class Cron(Ticks):
     """A cron expression in a time zone, refused when it is made if it has no one meaning.
 
     A nominal time is a time on the wall. One that does not exist runs at the next instant that does, one that exists
-    twice runs once, the first time; several that fall on one instant are one tick. Two are equal if they always tick
-    together.
+    twice runs once, the first time; several that fall on one instant are one tick. Equal are those whose fields list
+    the same values, however they are written.
     """
 
     expression: str = field(compare=False)

@@ -26,15 +26,16 @@ class Excluded:
     weekdays: frozenset[int]  # Monday is 0
 
     def __init__(self, dates: Iterable[date] | Mapping[date, str] = (), weekdays: Iterable[str] = ()) -> None:
+        if not isinstance(dates, Iterable) or not isinstance(weekdays, Iterable):
+            raise InvalidOptionError("Excluded(dates=..., weekdays=...): give lists, or a dict of texts by date.")
         given = dict(dates) if isinstance(dates, Mapping) else dict.fromkeys(dates, "")
         if len(given) > MOST:
             raise InvalidOptionError(f"Excluded: {len(given)} dates; at most {MOST} are taken.")
         for day, why in given.items():
             _check_date(day, why)
         object.__setattr__(self, "dates", given)
-        object.__setattr__(
-            self, "weekdays", frozenset(map(_weekday, [weekdays] if isinstance(weekdays, str) else weekdays))
-        )
+        names = [weekdays] if isinstance(weekdays, str) else weekdays
+        object.__setattr__(self, "weekdays", frozenset(_weekday(name) for name in names))
         if len(self.weekdays) == 7:
             raise InvalidOptionError("Excluded(weekdays=...): all seven leave nothing; pause the schedule instead.")
 

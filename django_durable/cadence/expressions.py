@@ -40,7 +40,7 @@ MONTHS = (
 WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 DAYS_IN_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
-_WORD = re.compile(r"[^ \t]+")
+_WORD = re.compile(r"\S+", re.ASCII)
 _ITEM = re.compile(r"(?P<low>\*|\w+)(?:-(?P<high>\w+))?(?:/(?P<step>\w+))?", re.ASCII)
 _NTH = re.compile(r"(?P<day>\w+)#(?P<nth>\w+)", re.ASCII)
 _LAST = re.compile(r"(?P<day>[0-7]|[A-Z]{3})L|L(?P<named>[0-7]|[A-Z]{3})", re.ASCII)
@@ -247,7 +247,9 @@ class _Reader:
 
     def _check_step(self, first: int, last: int, step: str | None, count: int, position: int, where: Field) -> None:
         if step is not None and count > last - first:
-            advice = f"the step leaves only {first}; give {first}, or a step of at most {last - first}"
+            advice = f"the step leaves only {first}; give {first}"
+            if last > first:
+                advice += f", or a step of at most {last - first}"
             if where in (MINUTE, HOUR):
                 advice += ", or use an Interval"
             self._refuse(where, position, step, advice)

@@ -7,7 +7,7 @@ search is bounded by 50.
 from __future__ import annotations
 
 import copy
-from datetime import datetime
+from datetime import MAXYEAR, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -25,7 +25,10 @@ def _next(parsed: Any, wall: datetime) -> datetime | None:
     # A copy: a croniter keeps where it is, and threads share the parsed ones.
     try:
         found: datetime = copy.copy(parsed).get_next(start_time=wall)
-    except (ValueError, OverflowError):  # croniter's own error is a ValueError too
+    except (ValueError, OverflowError):
+        # Anywhere else it is a mistake, and None would end a schedule without a word.
+        if wall.year < MAXYEAR - _YEARS:
+            raise
         return None
     return found
 

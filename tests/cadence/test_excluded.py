@@ -59,6 +59,12 @@ def test_what_are_no_weekdays(weekdays):
         Excluded(weekdays=weekdays)
 
 
+@pytest.mark.parametrize("options", [{"dates": CHRISTMAS}, {"weekdays": 5}])
+def test_what_is_no_list(options):
+    with pytest.raises(InvalidOptionError, match="give lists"):
+        Excluded(**options)
+
+
 def test_too_many_dates():
     with pytest.raises(InvalidOptionError, match="at most 10000"):
         Excluded(date(1980, 1, 1) + timedelta(days=count) for count in range(10_001))

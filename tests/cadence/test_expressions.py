@@ -1,6 +1,7 @@
 """What an expression means, apart from zones."""
 
 from datetime import UTC, datetime
+from unittest import mock
 
 import pytest
 
@@ -25,7 +26,7 @@ def days(expression, count=4, start=NEW_YEAR):
         ("@annually", "0 0 1 1 *"),
         ("@Daily", "0 0 * * *"),
         ("0 0 * jan-mar mon", "0 0 * 1,2,3 1"),
-        ("  0   0\t* * 7", "0 0 * * 0"),
+        ("  0   0\t* *\n7\n", "0 0 * * 0"),
         ("0 0 * * 5-7", "0 0 * * 0,5,6"),
         ("0 0 * * FRI-MON", "0 0 * * 0,1,5,6"),
         ("*/20 0 * * *", "0,20,40 0 * * *"),
@@ -81,6 +82,13 @@ def test_the_years_come_to_an_end():
     assert Cron("0 0 29 2 *").after(datetime(9996, 3, 1, tzinfo=UTC)) is None
     assert Cron("* * * * *", "Asia/Tokyo").after(datetime.max.replace(tzinfo=UTC)) is None
     assert Cron("* * * * *", "America/Lima").after(datetime.max.replace(tzinfo=UTC)) is None
+
+
+def test_a_search_that_goes_wrong_is_not_taken_for_the_end():
+    with mock.patch("croniter.croniter.croniter.get_next", side_effect=ValueError("broken")):
+        assert Cron("0 0 29 2 *").after(datetime(9998, 1, 1, tzinfo=UTC)) is None
+        with pytest.raises(ValueError, match="broken"):
+            Cron("0 0 29 2 *").after(NEW_YEAR)
 
 
 def test_others_are_not_equal():

@@ -36,8 +36,10 @@ def test_around_each_change_of_a_clock_the_ticks_are_those_of_the_reference():
             changes += 1
             for _ in range(EACH):
                 text = EXPRESSIONS[turn % len(EXPRESSIONS)]
+                # Every other round begins where a clock that was set back repeats itself.
+                begin = minute + 1 if turn // len(EXPRESSIONS) % 2 else minute - NEAR
                 turn += 1
-                wrong += differing(text, name, minute - NEAR, minute + NEAR)
+                wrong += differing(text, name, begin, minute + NEAR)
 
     assert wrong == []
     assert changes > 300

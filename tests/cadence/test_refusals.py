@@ -15,6 +15,7 @@ TABLE = {
     "*/00 * * * *": ("minute", 3, "whole number from 1"),
     "*/90 * * * *": ("minute", 3, "use an Interval"),
     "59/2 * * * *": ("minute", 4, "the step leaves only 59"),
+    "0 0 * * 7/2": ("day of week", 11, "the step leaves only 7; give 7."),
     "0 */24 * * *": ("hour", 5, "at most 23"),
     "60 * * * *": ("minute", 1, "give 0 to 59"),
     "0 24 * * *": ("hour", 3, "give 0 to 23"),
@@ -63,7 +64,14 @@ def test_the_field_and_the_character_are_named(expression):
 
 @pytest.mark.parametrize(
     ("expression", "character", "count"),
-    [("", 1, 0), ("* * * *", 8, 4), ("0 * * * * *", 11, 6), ("0 0 1 1 * * 2026", 11, 7), ("@daily 3", 9, 2)],
+    [
+        ("", 1, 0),
+        ("* * * *", 8, 4),
+        ("0 * * * * *", 11, 6),
+        ("0 0 1 1 * * 2026", 11, 7),
+        ("@daily 3", 9, 2),
+        ("0\u00a03 * * *", 10, 4),
+    ],
 )
 def test_another_number_of_fields(expression, character, count):
     with pytest.raises(InvalidOptionError, match=f"character {character}: five fields are expected, not {count}"):
