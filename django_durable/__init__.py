@@ -39,6 +39,8 @@ from django_durable.exceptions import (
     PayloadTooLargeError,
     ResultTimeoutError,
     RetryAfter,
+    ScheduleConflict,
+    ScheduleNotFoundError,
     SignalRefusedError,
     SourceUnavailableError,
     StepFailed,
@@ -57,6 +59,7 @@ from django_durable.parts import Case, Child, Settled
 from django_durable.retention import FOREVER, Retention
 from django_durable.retry import Retry
 from django_durable.running import StepInfo, current_step
+from django_durable.schedule_spec import ScheduleSpec
 from django_durable.signal_types import SignalType
 
 __version__ = "0.1.0.dev0"
@@ -108,6 +111,9 @@ __all__ = [
     "Retention",
     "Retry",
     "RetryAfter",
+    "ScheduleConflict",
+    "ScheduleNotFoundError",
+    "ScheduleSpec",
     "Settled",
     "SignalRefusedError",
     "SignalType",

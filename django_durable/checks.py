@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,10 +13,12 @@ from django.db import DatabaseError, connections, router, transaction
 from django.utils.module_loading import import_string
 
 from django_durable import beat, conf
+from django_durable.cadence import is_reinterpreted
 from django_durable.definitions import registry
 from django_durable.engine.queues import known_queues
+from django_durable.engine.schedules import declaring
 from django_durable.exceptions import ConfigurationError, InvalidOptionError
-from django_durable.models import Execution, Timer, WebhookEndpoint
+from django_durable.models import Execution, Schedule, ScheduleStatus, Timer, WebhookEndpoint
 from django_durable.retention import Retention
 
 Messages = list[checks.CheckMessage]
@@ -260,6 +263,38 @@ def check_webhooks(app_configs: object = None, databases: Sequence[str] | None =
             id="durable.W014",
         )
     ]
+
+
+@checks.register(checks.Tags.database, "durable")
+def check_cadences(app_configs: object = None, databases: Sequence[str] | None = None, **_: Any) -> Messages:
+    """W015: cron expressions that another major of the parser was asked about."""
+    if not _is_ours(databases):
+        return []
+    try:
+        rows = Schedule.objects.using(_alias()).exclude(status=ScheduleStatus.ENDED).order_by("name")
+        stored = list(rows.values_list("name", "cadence")[:1000])
+    except DatabaseError:  # not migrated yet
+        return []
+    return [
+        checks.Warning(
+            f"Schedule {name!r} was made with another major version of croniter, which may have read it differently.",
+            hint=f"Look at `manage.py durable_schedules preview {name}`; to accept it, give its cron expression once "
+            "more with client.update_schedule(name, cron=...).",
+            id="durable.W015",
+        )
+        for name, cadence in stored
+        if is_reinterpreted(json.loads(cadence))
+    ]
+
+
+@checks.register("durable")
+def check_declared_schedules(app_configs: object = None, **_: Any) -> Messages:
+    """E016: two workflows that declare one schedule."""
+    try:
+        declaring.declared()
+    except ConfigurationError as error:
+        return [checks.Error(str(error), hint="Names of schedules are unique in the database.", id="durable.E016")]
+    return []
 
 
 def _settings() -> conf.Settings:

@@ -85,6 +85,10 @@ class Settings:
 
     webhook_networks: tuple[str, ...] = ()
     # Networks beside the public internet in which endpoints may be, like "10.1.0.0/16".
+    sync_schedules: bool = True
+    # Whether `migrate` brings the schedules that workflows declare in step with the code. False where only
+    # `manage.py durable_sync_schedules` is to, or nothing, as in tests.
+
     retention: Any = None
     # How long executions are kept after their end: a timedelta, a `Retention`, or None for ever. A workflow's own
     # `retention=` comes before it.
@@ -144,6 +148,8 @@ def read(given: Mapping[str, Any]) -> Settings:
     threads = settings.parallel_steps
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise ConfigurationError(f"DURABLE['PARALLEL_STEPS'] = {threads!r}: give a whole number from 1, or None.")
+    if not isinstance(settings.sync_schedules, bool):
+        raise ConfigurationError(f"DURABLE['SYNC_SCHEDULES'] = {settings.sync_schedules!r}: give True or False.")
     _check_history(settings)
     _check_retention(settings.key_retention)
     _check_choice("AUDIT", settings.audit, AUDIT_LEVELS)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django_durable import codec, limits, signatures
 from django_durable.answers import Answering, Query, Update
+from django_durable.cadence import Cadence
 from django_durable.coalesce import Coalesce
 from django_durable.context import AsyncContext, Context
 from django_durable.describe import Shape
@@ -31,11 +32,13 @@ from django_durable.options import (
 from django_durable.registry import Registry
 from django_durable.retention import Retention
 from django_durable.retry import NO_RETRY, Retry
+from django_durable.schedule_spec import ScheduleSpec, specs_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
 OnFailure = Literal["compensate", "leave"]
 OnChange = Literal["park", "tolerate"]
+Declared = Cadence | ScheduleSpec
 
 
 class Started(Protocol):
@@ -98,6 +101,7 @@ class WorkflowDefinition(Named, Answering, Generic[P, R]):
     queries: dict[str, Query[Any]] = field(default_factory=dict)
     updates: dict[str, Update] = field(default_factory=dict)
     limits: tuple[Limit | Rate, ...] = ()
+    schedules: tuple[ScheduleSpec, ...] = ()
 
     def __call__(self, ctx: Context, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.fn(ctx, *args, **kwargs)
@@ -265,6 +269,7 @@ def workflow(
     retention: Retention | timedelta | None = None,
     concurrency: Limit | Iterable[Limit] | None = None,
     rate: Rate | None = None,
+    schedule: Declared | Iterable[Declared] | None = None,
 ) -> Register:
     """Register a function, plain or ``async def``, as a durable workflow.
 
@@ -278,6 +283,7 @@ def workflow(
     on_change: how calls are matched with what other code has recorded: in order ("park") or by name ("tolerate").
     retention: how long its executions are kept after their end; None: as ``DURABLE["RETENTION"]`` says.
     concurrency, rate: how many of its executions may be under way at once, how many may begin in a time.
+    schedule: when it is started by itself, kept in step with the database by ``migrate``.
     """
     options = workflow_options(
         name=name,
@@ -292,7 +298,7 @@ def workflow(
         on_change=on_change,
         retention=retention,
     )
-    return partial(_register, options=options, concurrency=concurrency, rate=rate)  # type: ignore[return-value]
+    return partial(_register, options=options, concurrency=concurrency, rate=rate, schedule=schedule)  # type: ignore[return-value]
 
 
 def _register(
@@ -301,6 +307,7 @@ def _register(
     options: Mapping[str, Any],
     concurrency: Limit | Iterable[Limit] | None,
     rate: Rate | None,
+    schedule: Declared | Iterable[Declared] | None,
 ) -> WorkflowDefinition[..., Any]:
     signature = signatures.checked(fn, options["on_change"])
     definition: WorkflowDefinition[..., Any] = WorkflowDefinition(
@@ -308,8 +315,11 @@ def _register(
         signature=signature,
         arity=signatures.arity(signature),
         limits=limits.checked(options["name"], signature, concurrency, rate),
+        schedules=specs_of(options["name"], schedule),
         **options,
     )
+    for spec in definition.schedules:
+        definition.check_arguments(tuple(spec.args), spec.kwargs or {})
     codec.register_annotations(fn)
     registry.add(definition)
     return definition

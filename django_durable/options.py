@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -60,14 +60,12 @@ def start_options(
     """The checked form of what ``using`` was given. Raises InvalidOptionError."""
     if on_parent_close not in ("cancel", "abandon", "wait"):
         raise InvalidOptionError(f"on_parent_close={on_parent_close!r}: give 'cancel', 'abandon' or 'wait'.")
-    if delay is not None and at is not None:
-        raise InvalidOptionError("Give delay= or at=, not both.")
     check_choice("if_failed", if_failed, ("reuse", "new"))
     if key is None and (key_scope is not None or if_failed != "reuse"):
         raise InvalidOptionError("key_scope= and if_failed= say what a key means: give key= too.")
-    delay_seconds = None if delay is None else to_seconds(delay, "delay")
+    delay_seconds, instant = begin(delay, at)
     if coalesce is not None:
-        _check_coalesce(coalesce, key, is_delayed=delay is not None or at is not None)
+        _check_coalesce(coalesce, key, is_delayed=delay_seconds is not None or instant is not None)
         delay_seconds = coalesce.delay_seconds if coalesce.delay_seconds is not None else delay_seconds
     return StartOptions(
         key=None if key is None else check_key(key, "key"),
@@ -78,12 +76,31 @@ def start_options(
         queue=None if queue is None else check_name(queue, "Queue"),
         priority=None if priority is None else check_priority(priority),
         delay_seconds=delay_seconds,
-        at=None if at is None else to_instant(at, "at"),
+        at=instant,
         timeout_seconds=check_timeout(timeout),
         labels=check_labels({} if labels is None else labels),
         using=using,
         on_parent_close=on_parent_close,
     )
+
+
+def begin(delay: timedelta | float | None, at: datetime | None) -> tuple[float | None, datetime | None]:
+    """The checked form of when to begin. Raises InvalidOptionError."""
+    if delay is not None and at is not None:
+        raise InvalidOptionError("Give delay= or at=, not both.")
+    return None if delay is None else to_seconds(delay, "delay"), None if at is None else to_instant(at, "at")
+
+
+def begin_later(options: StartOptions, delay: timedelta | float | None, at: datetime | None) -> StartOptions:
+    """The same options for a start that begins then. Raises InvalidOptionError."""
+    if delay is None and at is None:
+        raise InvalidOptionError("schedule(...): give at= or delay=; client.start begins at once.")
+    if options.at is not None or options.delay_seconds is not None:
+        raise InvalidOptionError("schedule(prepared, ...): say when to begin here only, not in using(...) too.")
+    if options.coalesce is not None:
+        _check_coalesce(options.coalesce, options.key, is_delayed=True)
+    delay_seconds, instant = begin(delay, at)
+    return replace(options, delay_seconds=delay_seconds, at=instant)
 
 
 def _check_coalesce(coalesce: object, key: str | None, *, is_delayed: bool) -> None:

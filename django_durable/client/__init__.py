@@ -58,27 +58,53 @@ from django_durable.client.reading import (
     refuse_transaction,
     result,
 )
+from django_durable.client.scheduling import (
+    ScheduleTarget,
+    backfill_schedule,
+    ensure_schedule,
+    get_schedule,
+    pause_schedule,
+    preview_schedule,
+    remove_schedule,
+    resume_schedule,
+    schedule_ticks,
+    schedules,
+    sync_schedules,
+    trigger_schedule,
+    update_schedule,
+)
 from django_durable.client.selfcheck import CanaryReport, canary
-from django_durable.client.starting import get_workflow, start, start_and_wait, start_many
+from django_durable.client.starting import get_workflow, schedule, start, start_and_wait, start_many
 from django_durable.client.targets import Target
 from django_durable.engine.batches import StartOutcome
 from django_durable.engine.family import Family
 from django_durable.engine.feed import FeedEntry, FeedPage
 from django_durable.engine.filters import Filter
 from django_durable.engine.pages import Page
+from django_durable.engine.schedules.by_hand import Backfilled
+from django_durable.engine.schedules.declaring import SyncReport
+from django_durable.engine.schedules.editing import Ensured
+from django_durable.engine.schedules.listing import SchedulePage, TickPage
 
 __all__ = [
+    "Backfilled",
     "BulkReport",
     "CanaryReport",
+    "Ensured",
     "Family",
     "FeedEntry",
     "FeedPage",
     "Filter",
     "LimitState",
     "Page",
+    "SchedulePage",
+    "ScheduleTarget",
     "StartOutcome",
+    "SyncReport",
     "Target",
+    "TickPage",
     "add_webhook",
+    "backfill_schedule",
     "bulk",
     "canary",
     "cancel",
@@ -86,6 +112,7 @@ __all__ = [
     "count",
     "delete",
     "edit_input",
+    "ensure_schedule",
     "erase",
     "executions_for",
     "family",
@@ -98,6 +125,7 @@ __all__ = [
     "fork",
     "get",
     "get_by_token",
+    "get_schedule",
     "get_workflow",
     "inspect",
     "latest",
@@ -106,20 +134,27 @@ __all__ = [
     "page",
     "patch_step",
     "pause",
+    "pause_schedule",
+    "preview_schedule",
     "prune_logs",
     "query",
     "reassign",
     "refuse_transaction",
+    "remove_schedule",
     "remove_webhook",
     "resolve_compensation",
     "restart",
     "result",
     "resume",
+    "resume_schedule",
     "retry",
     "retry_compensation",
     "retry_delivery",
     "retry_webhook",
     "rotate_webhook_secret",
+    "schedule",
+    "schedule_ticks",
+    "schedules",
     "send_update",
     "signal",
     "signal_by_token",
@@ -129,10 +164,13 @@ __all__ = [
     "start",
     "start_and_wait",
     "start_many",
+    "sync_schedules",
     "terminate",
     "test_webhook",
+    "trigger_schedule",
     "update",
     "update_result",
+    "update_schedule",
     "update_webhook",
     "verbs",
     "wake_now",

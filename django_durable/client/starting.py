@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Any
 
 from django_durable.client.reading import refuse_transaction, result
@@ -10,8 +11,9 @@ from django_durable.client.targets import alias_of
 from django_durable.definitions import PreparedStart, Started, WorkflowDefinition, bind_starter, registry
 from django_durable.engine import batches, starting
 from django_durable.engine.batches import StartOutcome
+from django_durable.exceptions import InvalidOptionError
 from django_durable.models import Execution
-from django_durable.options import NO_OPTIONS, StartOptions
+from django_durable.options import NO_OPTIONS, StartOptions, begin_later
 
 
 def get_workflow(name: str, version: int | None = None) -> WorkflowDefinition[..., Any]:
@@ -37,6 +39,28 @@ def start_and_wait(workflow: str | WorkflowDefinition[..., Any], *args: Any, **k
     """``start`` and ``result`` in one; refused inside a transaction before anything is written."""
     refuse_transaction(None)
     return result(start(workflow, *args, **kwargs))
+
+
+def schedule(
+    workflow: str | WorkflowDefinition[..., Any] | PreparedStart,
+    *args: Any,
+    at: datetime | None = None,
+    delay: timedelta | float | None = None,
+    **kwargs: Any,
+) -> Execution:
+    """Start an execution that begins at a time, once. It is there at once: to be found, woken and cancelled.
+
+    workflow: also ``workflow.using(key=...).prepare(*args)``, which has its arguments; so it is given for a workflow
+    whose own arguments are called ``at`` or ``delay``. Give at or delay; a time that is past is now.
+    Raises as ``start``, InvalidOptionError. Transaction: the caller's, or its own; as ``start``.
+    """
+    if isinstance(workflow, PreparedStart):
+        if args or kwargs:
+            raise InvalidOptionError("schedule(prepared, ...): it has its arguments; give them to prepare(...) only.")
+        definition, options, args, kwargs = workflow.definition, workflow.options, workflow.args, workflow.kwargs
+    else:
+        definition, options = get_workflow(workflow) if isinstance(workflow, str) else workflow, NO_OPTIONS
+    return starting.start(definition, begin_later(options, delay, at), args, kwargs)[0]
 
 
 def start_many(

@@ -77,7 +77,7 @@ def start_many(starts: Sequence[object], *, skip_errors: bool, using: str) -> li
 
 
 def _checked(starts: Sequence[object], outcomes: dict[int, StartOutcome], using: str) -> Iterator[_Item]:
-    now = _database_now(using)  # for all: an expression for each row would cost more than the row
+    now = database_now(using)  # for all: an expression for each row would cost more than the row
     for position, start in enumerate(starts):
         try:
             yield _item(position, start, now, using)
@@ -85,7 +85,8 @@ def _checked(starts: Sequence[object], outcomes: dict[int, StartOutcome], using:
             outcomes[position] = StartOutcome(error=error)
 
 
-def _database_now(using: str) -> datetime:
+def database_now(using: str) -> datetime:
+    """For rows that are not there yet. One SELECT."""
     nobody = Timer.objects.using(using).filter(pk=_NOBODY)
     found: datetime = nobody.aggregate(now=Coalesce(Max("due_at"), DatabaseNow()))["now"]
     return found

@@ -14,9 +14,11 @@
     │   └── PayloadTooLargeError
     ├── ExecutionNotFoundError                raised by the client
     ├── ExecutionConflict                     the execution is not in a state that allows it
-    │   └── ExecutionClosedError
+    │   ├── ExecutionClosedError
+    │   └── ScheduleConflict
     ├── BatchRefusedError                     raised by start_many(): some starts cannot be made
     ├── DeliveryConflict                      the delivery is not in a state that allows it
+    ├── ScheduleNotFoundError
     ├── WebhookNotFoundError
     ├── WebhookError                          recorded with a delivery: the endpoint did not take it
     ├── TokenError                            a signal token was refused
@@ -85,6 +87,8 @@ from django_durable.exceptions.orders import (
     ForcedFailure,
     InvalidTokenError,
     ResultTimeoutError,
+    ScheduleConflict,
+    ScheduleNotFoundError,
     TokenError,
     TransactionOpenError,
     UpdateFailed,
@@ -128,6 +132,8 @@ __all__ = [
     "PayloadTooLargeError",
     "ResultTimeoutError",
     "RetryAfter",
+    "ScheduleConflict",
+    "ScheduleNotFoundError",
     "SignalRefusedError",
     "SourceUnavailableError",
     "StepFailed",

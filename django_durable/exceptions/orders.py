@@ -71,6 +71,21 @@ class WebhookNotFoundError(DurableError):
         return f"No webhook endpoint {self.endpoint_id}. Check the id and the database alias."
 
 
+class ScheduleNotFoundError(DurableError):
+    """No schedule has that id."""
+
+    def __init__(self, schedule_id: object) -> None:
+        super().__init__(schedule_id)
+        self.schedule_id = schedule_id
+
+    def __str__(self) -> str:
+        return f"No schedule {str(self.schedule_id)!r}. Check the id and the database alias."
+
+
+class ScheduleConflict(ExecutionConflict):
+    """The schedule is not in a state for what was asked, or code says otherwise; nothing was changed."""
+
+
 class WebhookError(DurableError):
     """An endpoint did not take a message, or may not be asked; recorded with the delivery, never raised to callers.
 

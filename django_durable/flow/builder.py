@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self
 
+from django_durable.cadence import Cadence
 from django_durable.clock import to_seconds
 from django_durable.context import Context
 from django_durable.context.looping import MOST_ITERATIONS
@@ -43,6 +44,7 @@ from django_durable.limits import Limit, Rate
 from django_durable.names import check_step_id
 from django_durable.options import PriorityName
 from django_durable.retention import Retention
+from django_durable.schedule_spec import ScheduleSpec
 from django_durable.signal_types import SignalType, signal_name
 
 Given = Callable[[FlowData], Sequence[Any]]
@@ -183,6 +185,7 @@ class Flow(Part):
     retention: Retention | timedelta | None = field(default=None, kw_only=True)
     concurrency: Limit | Iterable[Limit] | None = field(default=None, kw_only=True)
     rate: Rate | None = field(default=None, kw_only=True)
+    schedule: Cadence | ScheduleSpec | Sequence[Cadence | ScheduleSpec] | None = field(default=None, kw_only=True)
     result: Callable[[FlowData], Any] | None = field(default=None, kw_only=True)
 
     def returns(self, result: Callable[[FlowData], Any]) -> Self:
@@ -209,6 +212,7 @@ class Flow(Part):
             retention=self.retention,
             concurrency=self.concurrency,
             rate=self.rate,
+            schedule=self.schedule,
         )(_Compiled(self, caller.f_globals.get("__name__", ""), caller.f_lineno))
 
 

@@ -15,7 +15,7 @@ from django.db import DatabaseError, InterfaceError, connections
 
 from django_durable import conf
 from django_durable.exceptions import ConfigurationError
-from django_durable.health import celery_side, environment, executions, limits, nodes, tables, work
+from django_durable.health import celery_side, environment, executions, limits, nodes, schedules, tables, work
 from django_durable.health.findings import KINDS, Finding, Kind, Severity, kind
 from django_durable.health.look import Look, database_now
 
@@ -41,6 +41,8 @@ PROBES: tuple[Probe, ...] = (
     executions.find_compensation_failed,
     work.find_deliveries,
     limits.find_full_limits,
+    schedules.find_late,
+    schedules.find_failed,
     tables.find_sizes,
     tables.find_dead_rows,
     tables.find_long_transactions,

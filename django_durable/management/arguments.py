@@ -16,7 +16,7 @@ from django.utils.dateparse import parse_datetime, parse_duration
 
 from django_durable.options import PRIORITIES
 
-_OURS = ("execution", "actor", "using")  # asked for by the command itself, alike for every verb
+_OURS = ("execution", "schedule", "actor", "using")  # asked for by the command itself, alike for every verb
 
 
 def add_database(parser: ArgumentParser, *, dest: str = "database") -> None:
@@ -110,6 +110,16 @@ def _as_deadline(text: str) -> datetime | timedelta | str:
     return found
 
 
+def _as_moment(text: str) -> datetime:
+    try:
+        found = parse_datetime(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise CommandError(f"{text!r}: give a time with its zone, such as 2026-01-31T09:30:00Z.")
+    return found
+
+
 _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "payload": (_as_json, "JSON"),
     "result": (_as_json, "JSON"),
@@ -121,5 +131,7 @@ _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "step": (_as_step, "STEP"),
     "from_step": (_as_step, "STEP"),
     "deadline": (_as_deadline, "TIME"),
+    "start": (_as_moment, "TIME"),
+    "end": (_as_moment, "TIME"),
     "timeout": (float, "SECONDS"),
 }

@@ -1,5 +1,6 @@
 """Each system check: what makes it speak, what it advises, and that it is silent when all is well."""
 
+import json
 from typing import Any
 
 import pytest
@@ -7,8 +8,8 @@ from celery import current_app
 from django.apps import apps
 from django.core import checks
 
-from django_durable import beat, workflow
-from django_durable.models import Status
+from django_durable import Cron, ScheduleSpec, beat, client, workflow
+from django_durable.models import Schedule, Status
 from testproject.settings import database
 from tests.authoring import NO_BROKER
 from tests.checks.aliases import alias
@@ -240,3 +241,37 @@ def test_endpoints_that_nobody_sends_to(settings):
 def test_networks_of_no_use(settings, networks):
     settings.DURABLE = {"WEBHOOK_NETWORKS": networks}
     assert only().id == "durable.E002"
+
+
+# -- schedules -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nightly(polling):
+    @workflow("nightly")
+    def nightly(ctx):
+        return None
+
+    return client.ensure_schedule(nightly, id="nightly", cron="0 3 * * *").schedule
+
+
+def test_a_schedule_that_another_major_of_the_parser_has_read_is_a_warning_until_it_is_accepted(nightly):
+    assert messages() == []
+    stored = {**json.loads(nightly.cadence), "parser_version": "6.0.0"}
+    Schedule.objects.update(cadence=json.dumps(stored))
+    assert (only().id, "'nightly'" in only().msg, "preview nightly" in only().hint) == ("durable.W015", True, True)
+
+    assert client.ensure_schedule("nightly", id="nightly", cron="0 3 * * *").outcome == "unchanged"
+    assert only().id == "durable.W015"
+    assert client.update_schedule("nightly", cron="0 3 * * *").changed == ("cadence",)
+    assert messages() == []
+
+
+def test_two_workflows_that_declare_one_schedule_are_an_error(polling):
+    for name in ("one", "other"):
+
+        @workflow(name, schedule=ScheduleSpec(Cron("0 3 * * *"), id="nightly"))
+        def flow(ctx):
+            return None
+
+    assert (only().id, "another id=" in only().msg) == ("durable.E016", True)

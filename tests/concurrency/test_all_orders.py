@@ -26,6 +26,7 @@ from tests.concurrency import (
     scenes_health,
     scenes_limits,
     scenes_retention,
+    scenes_schedule_edits,
     scenes_schedules,
     scenes_starts,
     scenes_step_limits,
@@ -99,6 +100,7 @@ PAIRS: dict[str, tuple[Callable[[], Scene], int]] = {
     "number x number": (scenes_feed.number_x_number, 6),
     "reader x end": (scenes_feed.reader_x_end, 8),
     **scenes_retention.PAIRS,
+    **scenes_schedule_edits.PAIRS,
     **scenes_schedules.PAIRS,
     "arrival x arrival at a limit": (scenes_limits.arrival_x_arrival, 6),
     "arrival at a limit x cancel": (scenes_limits.arrival_x_cancel, 6),
@@ -160,6 +162,7 @@ TRIOS: dict[str, Callable[[], Scene]] = {
     "older x newer": scenes_limits.older_x_newer,
     **scenes_step_limits.SAMPLED,
     **scenes_retention.SAMPLED,
+    **scenes_schedule_edits.SAMPLED,
 }
 
 

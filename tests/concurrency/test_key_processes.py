@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
-import traceback
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection, connections
 
 from django_durable import Coalesce, client
 from django_durable.engine import worker
 from django_durable.models import Execution, Timer
-from tests.concurrency.together import together
+from tests.concurrency.processes import Told, at_once
 from tests.ledger_app import programs
 
 CALLERS = 50
-Told = tuple[str, str]  # execution and disposition
 
 pytestmark = [
     pytest.mark.slow,
@@ -29,43 +24,11 @@ pytestmark = [
 
 
 def _at_once(start: Callable[[int], Any]) -> list[Told]:
-    """What each was told; processes, but threads on SQLite, whose one file has one writer anyway."""
-
     def told(number: int) -> Told:
         run = start(number)
         return str(run.id), run.disposition
 
-    if connection.vendor == "sqlite":
-        return together(*[lambda number=number: told(number) for number in range(CALLERS)])
-    connections.close_all()
-    gate, open_gate = os.pipe()
-    callers = [_fork(lambda number=number: told(number), gate, open_gate) for number in range(CALLERS)]
-    os.close(gate)
-    os.close(open_gate)  # the end of the file lets all of them go
-    answers = []
-    for pid, reader in callers:
-        with os.fdopen(reader) as pipe:
-            answers.append(json.loads(pipe.read()))
-        os.waitpid(pid, 0)
-    return [tuple(answer) for answer in answers]
-
-
-def _fork(act: Callable[[], Told], gate: int, open_gate: int) -> tuple[int, int]:
-    """A process that connects, waits at the gate, acts and tells."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid:
-        os.close(writer)
-        return pid, reader
-    try:
-        os.close(open_gate)
-        connection.ensure_connection()
-        os.read(gate, 1)
-        os.write(writer, json.dumps(act()).encode())
-    except BaseException:
-        os.write(writer, json.dumps(["failed", traceback.format_exc()]).encode())
-    finally:
-        os._exit(0)
+    return at_once(told, CALLERS)
 
 
 def _assert_one(told: list[Told], *, new: str, others: str) -> str:

@@ -10,10 +10,10 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from django_durable import clock, health
+from django_durable import client, clock, health, workflow
 from django_durable.engine import presence
 from django_durable.health import Severity, look, tables, work
-from django_durable.models import Delivery, Execution, Node, Timer
+from django_durable.models import Delivery, Execution, Node, Schedule, Timer
 from django_durable.models.identity import new_id
 from tests.models import rows
 
@@ -377,3 +377,34 @@ def test_a_limit_at_which_somebody_has_waited_for_long_is_told_with_its_holders(
 
 def _made(moment):
     return UUID(int=int(moment.timestamp() * 1000) << 80 | new_id().int & (1 << 80) - 1)
+
+
+# -- schedules ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hourly(at):
+    @workflow("flow")
+    def flow(ctx):
+        return None
+
+    return client.ensure_schedule(flow, id="hourly", interval=timedelta(hours=1), pause_after_failures=3).schedule
+
+
+@pytest.mark.parametrize(("late", "severity"), [(0, "ok"), (61, "warning"), (601, "critical")])
+def test_a_schedule_that_nobody_fires_is_told_by_its_age(at, hourly, late, severity):
+    if late:
+        Schedule.objects.update(next_at=ago(at, late), due_at=ago(at, late))
+    finding = only("late_schedules")
+    assert (finding.severity.label, finding.data["age_seconds"]) == (severity, late)
+    assert finding.data.get("examples", []) == (["hourly"] if late else [])
+
+
+def test_a_schedule_that_failures_have_paused_is_a_warning_one_of_an_operator_is_none(at, hourly):
+    client.pause_schedule("hourly", actor="ada", reason="month end")
+    assert only("failed_schedules").severity == Severity.OK
+    client.resume_schedule("hourly")
+    failed = {"paused_at": at, "paused_by": "", "paused_reason": "3 executions in a row have ended without success"}
+    Schedule.objects.update(status="paused", due_at=None, **failed)
+    finding = only("failed_schedules")
+    assert (finding.severity, finding.data["examples"]) == (Severity.WARNING, ["hourly"])

@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import threading
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.db import DatabaseError, connection
@@ -20,6 +21,7 @@ from django_durable import (
     ExecutionFailedError,
     ExecutionTerminatedError,
     ExecutionTimedOutError,
+    Interval,
     NonRetryable,
     Retry,
     client,
@@ -31,8 +33,9 @@ from django_durable import (
     workflow,
 )
 from django_durable.engine import claims, holders, retention, worker
+from django_durable.engine.schedules.firing import fire_due
 from django_durable.engine.tick import tick
-from django_durable.models import AuditEntry, Execution, Signal, Step, Timer
+from django_durable.models import AuditEntry, Execution, ScheduleTick, Signal, Step, Timer
 from django_durable.testing.faults import LyingDispatcher
 from tests.authoring import Deployed, Killed, no_op
 from tests.seeds.conftest import heard
@@ -515,6 +518,52 @@ def test_b21_a_step_that_took_too_long_is_tried_again_and_its_late_answer_refuse
 # -- keys, growth, truth -------------------------------------------------------------------------------
 
 
+def test_b22_a_schedule_that_is_ensured_at_each_boot_still_fires(durable):
+    """Each boot moved an interval schedule on by one interval, so that it never fired where deploys are frequent."""
+
+    @workflow("flow")
+    def flow(ctx):
+        return None
+
+    for _ in range(30):
+        client.ensure_schedule(flow, id="hourly", interval=HOUR)
+        durable.clock.advance(timedelta(minutes=10))
+        fire_due(using="default")
+    assert ScheduleTick.objects.count() == 5
+
+
+def test_b23_a_schedule_that_is_ensured_stays_paused(durable):
+    """To ensure a schedule took it out of the pause that an operator had ordered."""
+
+    @workflow("flow")
+    def flow(ctx):
+        return None
+
+    client.ensure_schedule(flow, id="hourly", interval=HOUR)
+    client.pause_schedule("hourly", reason="month end")
+    client.ensure_schedule(flow, id="hourly", interval=HOUR)
+    client.ensure_schedule(flow, id="hourly", interval=2 * HOUR)
+    durable.clock.advance(3 * HOUR)
+    assert fire_due(using="default") == 0
+    assert client.get_schedule("hourly").paused_reason == "month end"
+
+
+def test_b24_a_start_for_later_is_listed_waited_for_and_cancelled(durable):
+    """A start for later gave the id of a timer: to wait for it said "not found", and it could not be cancelled."""
+
+    @workflow("flow")
+    def flow(ctx, number):
+        return number
+
+    first, second = (client.schedule(flow, number, delay=HOUR) for number in (1, 2))
+    assert set(client.find(workflow="flow", status="pending")) == {first, second}
+    client.cancel(second)
+    durable.advance(HOUR)
+    assert client.result(first) == 1
+    with pytest.raises(ExecutionCancelledError):
+        client.result(second)
+
+
 def test_b25_one_key_with_another_input_is_a_conflict(durable):
     """A second start with the key and other arguments silently got the old run."""
 
@@ -670,3 +719,19 @@ def test_b31_equal_signals_are_two_signals_as_the_docs_say(durable):
     assert Signal.objects.count() == 2
     assert durable.run(run) == ["same", "same"]
     assert "whether or not it waits" in inspect.getdoc(client.signal)
+
+
+def test_b31_an_interval_is_counted_from_its_anchor_as_the_docs_say(durable):
+    """The docs said that an interval begins at the last start; the code counted from the clock."""
+
+    @workflow("flow")
+    def flow(ctx):
+        return None
+
+    anchor = durable.clock.now() + timedelta(minutes=7)
+    client.ensure_schedule(flow, id="hourly", interval=Interval(HOUR, anchor=anchor))
+    durable.clock.move_to(anchor + 2 * HOUR + timedelta(minutes=20))
+    fire_due(using="default")
+    assert client.get_schedule("hourly").next_at == anchor + 3 * HOUR
+    page = Path(__file__).parents[2] / "docs" / "schedules.md"
+    assert "counted in UTC from an anchor, not from the last start" in page.read_text(encoding="utf-8")

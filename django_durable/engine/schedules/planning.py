@@ -183,12 +183,12 @@ def _note_each(
         elif at in missed:
             plan.note(at, TickOutcome.MISSED, missed[at])
         else:
-            _overlap(plan, at, is_last=at == last)
+            overlap(plan, at, is_last=at == last)
         schedule.last_at = at
     return passed.next_at
 
 
-def _overlap(plan: Plan, nominal_at: datetime, *, is_last: bool) -> None:
+def overlap(plan: Plan, nominal_at: datetime, *, is_last: bool) -> None:
     schedule = plan.schedule
     decision = overlapping.decide(
         schedule.overlap, is_running=plan.is_running, buffered=schedule.buffered, is_last=is_last
@@ -221,3 +221,4 @@ def _move_on(schedule: Schedule, next_at: datetime | None, now: datetime) -> Non
 def end(schedule: Schedule) -> None:
     schedule.status = ScheduleStatus.ENDED
     schedule.next_at = schedule.due_at = None
+    schedule.paused_at, schedule.paused_by, schedule.paused_reason = None, "", ""  # its last run was a person's

@@ -38,11 +38,15 @@ class Standing:
         return before
 
 
-def look(schedules: Sequence[Schedule], *, using: str) -> dict[UUID, Standing]:
-    """One statement, and one for each execution that was continued. Those that run beside others are not read."""
+def look(schedules: Sequence[Schedule], *, using: str, reads_all: bool = False) -> dict[UUID, Standing]:
+    """One statement, and one for each execution that was continued.
+
+    reads_all: those too that run beside others by the policy of their schedule, since another one is to decide.
+    """
     found = {schedule.pk: Standing() for schedule in schedules}
     wanted = Q(execution__isnull=True) | Q(execution__status__in=sorted(CLOSED)) | ~Q(schedule__overlap=Overlap.ALLOW)
-    live = ScheduleTick.objects.using(using).started().filter(wanted, schedule__in=list(found))
+    live = ScheduleTick.objects.using(using).started().filter(schedule__in=list(found))
+    live = live if reads_all else live.filter(wanted)
     facts = ("pk", "schedule_id", "execution_id", "execution__status")
     for tick, schedule, execution, status in live.order_by("execution__finished_at", "pk").values_list(*facts):
         _place(found[schedule], tick, execution, status, using)
