@@ -30,12 +30,13 @@ def main() -> int:
         durable = {"DISPATCHER": "django_durable.dispatch.NullDispatcher", "MAX_CLAIMS": 1000}
         with override_settings(DURABLE=durable):
             holds = True
-            for of, count, kills in ((seats.seats, 1000, 200), (seats.step_seats, 500, 100)):
+            runs = ((seats.seats, seats.SEATS, 1000, 200), (seats.step_seats, seats.STEP_SEATS, 500, 100))
+            for of, limit, count, kills in runs:
                 Execution.objects.all().delete()
                 with tempfile.TemporaryDirectory() as folder:
                     seen = crew.play(Path(folder), executions=count, workers=8, kills=kills, patience=900, of=of)
-                print(f"{of.name}, limit {seats.SEATS}, on {connection.vendor}: {seen}", flush=True)
-                holds = holds and (seen.completed, seen.overrun, seen.most) == (count, 0, seats.SEATS)
+                print(f"{of.name}, limit {limit}, on {connection.vendor}: {seen}", flush=True)
+                holds = holds and (seen.completed, seen.overrun, seen.most) == (count, 0, limit)
             with tempfile.TemporaryDirectory() as folder:
                 begun = _rate(Path(folder))
             print(f"rate 100 a minute: {begun} began in {RATE_SECONDS:.0f} s", flush=True)

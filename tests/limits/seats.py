@@ -13,26 +13,27 @@ from pathlib import Path
 from django_durable import Context, Limit, Rate, Retry, step, workflow
 
 SEATS = 5
+STEP_SEATS = 2  # few, so that they are all taken though a slot is for a while on its way from body to body
 BODY_SECONDS = 0.05  # long enough to be met in it
-STEP_SECONDS = 0.25  # much longer than a slot of a step is on its way to the next
+STEP_SECONDS = 0.15
 MEETING_SECONDS = 20.0  # how long the first ones stay for the others, so that a slow machine too has all seats taken
 
 
 @step
 def sit(folder: str) -> None:
-    _sit(folder, BODY_SECONDS)
+    _sit(folder, SEATS, BODY_SECONDS)
 
 
-def _sit(folder: str, seconds: float) -> None:
+def _sit(folder: str, seats: int, seconds: float) -> None:
     """Take a seat that nobody has; there must be one."""
-    for seat in range(SEATS):
+    for seat in range(seats):
         with (Path(folder) / f"seat-{seat}").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
             _tell(folder, f"seat {seat}")
-            _stay(Path(folder) / "all were taken", seconds, is_last=seat == SEATS - 1)
+            _stay(Path(folder) / "all were taken", seconds, is_last=seat == seats - 1)
             return
     _tell(folder, "no seat")
 
@@ -71,9 +72,9 @@ def rate(ctx: Context, folder: str) -> None:
     ctx.step(begin, folder)
 
 
-@step(limit=Limit(SEATS, name="seats"), retry=Retry(max_attempts=None, initial_seconds=0.01))
+@step(limit=Limit(STEP_SEATS, name="seats"), retry=Retry(max_attempts=None, initial_seconds=0.01))
 def sit_by_turns(folder: str) -> None:
-    _sit(folder, STEP_SECONDS)
+    _sit(folder, STEP_SEATS, STEP_SECONDS)
 
 
 @workflow("limits.step_seats")
