@@ -101,9 +101,12 @@ def make(found: Found, workflow: str, *, disables: bool, actor: str, using: str 
     row, alias = found.task, alias_of(using)
     if disables and router.db_for_write(type(row), instance=row) != alias:
         raise CommandError(f"Periodic task {row.name!r} is in another database: disable it by hand; nothing was done.")
-    when = {"cron" if isinstance(found.cadence, Cron) else "interval": found.cadence}
+    cron = found.cadence if isinstance(found.cadence, Cron) else None
+    interval = found.cadence if isinstance(found.cadence, Interval) else None
     with transaction.atomic(using=alias):
-        done = client.ensure_schedule(workflow, id=found.name, actor=actor, using=using, **when, **_options(row))
+        done = client.ensure_schedule(
+            workflow, id=found.name, cron=cron, interval=interval, actor=actor, using=using, **_options(row)
+        )
         if done.outcome == "created" and not row.enabled:
             client.pause_schedule(done.schedule, reason="disabled in django-celery-beat", actor=actor, using=using)
         if disables and row.enabled:
