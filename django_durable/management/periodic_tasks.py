@@ -101,7 +101,8 @@ def make(found: Found, workflow: str, *, disables: bool, actor: str, using: str 
     row, alias = found.task, alias_of(using)
     if disables and router.db_for_write(type(row), instance=row) != alias:
         raise CommandError(f"Periodic task {row.name!r} is in another database: disable it by hand; nothing was done.")
-    cron, interval = (found.cadence, None) if isinstance(found.cadence, Cron) else (None, found.cadence)
+    cron = found.cadence if isinstance(found.cadence, Cron) else None
+    interval = found.cadence if isinstance(found.cadence, Interval) else None
     with transaction.atomic(using=alias):
         done = client.ensure_schedule(
             workflow, id=found.name, cron=cron, interval=interval, actor=actor, using=using, **_options(row)

@@ -1024,4 +1024,48 @@ BUGS = (
         ),
         ("tests/schedules/test_overlap.py::test_a_tick_that_is_terminated_for_the_next_is_no_failure",),
     ),
+    Bug(
+        "edit-ends-a-pause",
+        (
+            Edit(
+                f"{ENGINE}/schedules/editing.py",
+                "        if row.status != ScheduleStatus.PAUSED:\n            row.status =",
+                "        if True:\n            row.paused_at = None\n            row.status =",
+            ),
+        ),
+        ("tests/client/test_scheduling.py::test_a_pause_stays_whatever_code_says",),
+    ),
+    Bug(
+        "edit-without-a-lock",
+        (
+            Edit(
+                f"{ENGINE}/schedules/editing.py",
+                '    if not rows.update(version=F("version") + 1):',
+                "    if not rows.exists():",
+            ),
+        ),
+        (f"{_ORDERS}[schedule: pause x pause]",),
+        "postgres",
+    ),
+    Bug(
+        "another-cadence-drops-what-is-due",
+        (Edit(f"{ENGINE}/schedules/editing.py", "            _fire_first(edit)", "            pass"),),
+        ("tests/client/test_scheduling.py::test_a_tick_that_is_due_is_fired_before_another_cadence_takes_over",),
+    ),
+    Bug(
+        "trigger-at-the-time-of-a-regular-tick",
+        (Edit(f"{ENGINE}/schedules/by_hand.py", "cadence.after(at - INSTANT) == at or ", ""),),
+        ("tests/client/test_scheduling.py::test_triggers_at_the_time_of_a_regular_tick_stand_beside_it",),
+    ),
+    Bug(
+        "sync-removes-what-it-does-not-know",
+        (
+            Edit(
+                f"{ENGINE}/schedules/declaring.py",
+                "        if workflow in known or removes_unknown:",
+                "        if workflow in known or not removes_unknown:",
+            ),
+        ),
+        ("tests/schedules/test_declaring.py::test_those_of_workflows_that_are_not_here_are_left_unless_asked",),
+    ),
 )
