@@ -848,7 +848,7 @@ BUGS = (
     ),
     Bug(
         "slots-given-back-unmarked",
-        (Edit(f"{ENGINE}/slots.py", "slots.update(execution=None)", "slots._raw_delete(using=using)"),),
+        (Edit(f"{ENGINE}/slots.py", "slots.update(execution=None, token=None)", "slots._raw_delete(using=using)"),),
         ("tests/engine/test_gate.py::test_a_slot_that_was_given_back_and_not_handed_on_is_found",),
     ),
     Bug(
