@@ -55,6 +55,8 @@ def ensure_schedule(
     if cadence is None:
         raise InvalidOptionError("ensure_schedule(...): give cron= or interval=.")
     definition = get_workflow(workflow) if isinstance(workflow, str) else workflow
+    if not isinstance(definition, WorkflowDefinition):
+        raise InvalidOptionError(f"{workflow!r}: give a workflow or its name; queue=, labels= and so on go here.")
     spec = ScheduleSpec(cadence, id=check_name(id, "Schedule id"), **options)
     columns = {**rows.columns_of(spec, definition), "is_declared": False}
     return editing.ensure(id, columns, using=alias_of(using), actor=actor_of(actor), reason=reason)

@@ -187,6 +187,7 @@ def test_what_is_left_out_has_its_default_again():
         ({"interval": 60, "every": 3}, TypeError, "every"),
         ({"interval": 60, "id": "no spaces please"}, InvalidOptionError, "Schedule id"),
         ({"interval": 60, "workflow": "nobody"}, UnknownWorkflowError, "nobody"),
+        ({"interval": 60, "workflow": object()}, InvalidOptionError, "give a workflow or its name"),
     ],
 )
 def test_bad_input_is_refused_at_the_call(options, error, message):
