@@ -155,6 +155,7 @@ TRIOS: dict[str, Callable[[], Scene]] = {
     "rate x rate": scenes_limits.rate_x_rate,
     "older x newer": scenes_limits.older_x_newer,
     **scenes_retention.SAMPLED,
+    **scenes_schedules.SAMPLED,
 }
 
 
