@@ -376,6 +376,7 @@ def test_a_start_that_fails_is_a_failed_tick(durable):
 
 def test_a_backfill_starts_what_is_not_there(durable):
     hourly(overlap="allow")
+    client.trigger_schedule("hourly")
     fire(durable, 2 * HOUR)
     done = client.backfill_schedule("hourly", at(10), at(14), actor="ada")
     assert [(tick.nominal_at, tick.outcome) for tick in done.ticks] == [

@@ -158,6 +158,7 @@ TRIOS: dict[str, Callable[[], Scene]] = {
     "older x newer": scenes_limits.older_x_newer,
     **scenes_retention.SAMPLED,
     **scenes_schedule_edits.SAMPLED,
+    **scenes_schedules.SAMPLED,
 }
 
 

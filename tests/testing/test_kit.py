@@ -12,6 +12,7 @@ from django_durable.exceptions import ExecutionFailedError, TransactionOpenError
 from django_durable.models import Execution
 from django_durable.testing import DurableKit, DurableTestMixin, NotIdleError
 from tests.authoring import Deployed, no_op
+from tests.schedules.making import make
 
 
 @step(retry=Retry(initial_seconds=60, jitter=0))
@@ -202,3 +203,30 @@ def test_two_kits_in_turn_do_not_disturb_each_other(db):
     with DurableKit() as second:
         assert second.clock.now() < at + timedelta(days=1)
     assert not clock.is_frozen()
+
+
+# -- schedules -----------------------------------------------------------------------------------------
+
+
+def test_time_that_passes_fires_schedules_on_the_way(durable):
+    seen = []
+
+    @workflow("kit.hourly")
+    def hourly(ctx, at):
+        seen.append(at)
+        ctx.sleep(timedelta(minutes=20))
+        seen.append(ctx.now())
+
+    began = durable.clock.now().replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+    durable.clock.move_to(began)
+    schedule = make(hourly, "{scheduled_at}", after=began)
+    assert durable.advance(timedelta(hours=25, minutes=30)) > 50
+    wanted = [began + timedelta(hours=hour) for hour in range(1, 26)]
+    assert seen[::3] == [at.isoformat() for at in wanted]
+    assert seen[2::3] == [at + timedelta(minutes=20) for at in wanted]
+    assert schedule.ticks.filter(outcome="started").count() == 25
+
+
+def test_idle_schedules_cost_the_kit_one_statement(durable, django_assert_num_queries):
+    with django_assert_num_queries(3):  # of which two ask the queue
+        durable.run_until_idle()
