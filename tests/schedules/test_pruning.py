@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from django_durable import client
+from django_durable.definitions import registry
 from django_durable.engine import chores
 from django_durable.engine.schedules import firing, pruning
 from django_durable.models import Execution, ScheduleTick
@@ -47,6 +48,7 @@ def test_whoever_fires_schedules_deletes_their_ticks(at_start, old, monkeypatch)
     asked = []
     monkeypatch.setattr(chores, "_delete", lambda using: asked.append(using))
     monkeypatch.setattr(chores, "_next_look", {})
+    monkeypatch.setattr(registry, "_versions", {})  # other tests' workflows have limits and retention
     monkeypatch.setattr(firing, "_have_fired", set())
     assert not chores._has_chores("default")
     monkeypatch.setattr(firing, "_have_fired", {"default"})
