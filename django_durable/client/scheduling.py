@@ -1,5 +1,4 @@
-"""Schedules: made by code, steered by people. Each verb is one transaction, with its audit entry, or joins the
-caller's.
+"""Schedules: made by code, steered by people. Each verb is one transaction with its audit entry, or joins another.
 
 Those to one schedule take it, its name or its id. All raise ScheduleNotFoundError; what is refused raises
 ScheduleConflict, and nothing is written.
@@ -146,10 +145,10 @@ def trigger_schedule(
     actor: object = "",
     using: str | None = None,
 ) -> ScheduleTick:
-    """Start what it starts now, beside its regular ticks: none of these moves, and ``max_runs`` counts only them.
+    """Start now what it starts, beside its regular ticks, none of which moves; ``max_runs`` counts it.
 
-    overlap: instead of the schedule's policy. Works on a paused and an ended one too.
-    Raises UnknownWorkflowError, TypeError and CodecError if the start is refused.
+    Returns the tick, whose ``outcome`` says what became of it. overlap: instead of the schedule's policy. Works on a
+    paused and an ended one too. Raises UnknownWorkflowError.
     """
     return by_hand.trigger(
         _where(schedule), overlap=_overlap(overlap), using=alias_of(using), actor=actor_of(actor), reason=reason
