@@ -340,7 +340,7 @@ def test_every_tick_outcome_is_stored(outcome):
 
 
 def test_an_unknown_tick_outcome_is_refused():
-    with refused_by("durable_tick_"):  # PostgreSQL names the first of two by their names
+    with refused_by("durable_tick_outcome"):
         rows.tick(outcome="late")
 
 
