@@ -65,6 +65,7 @@ class Scenario:
     acts: tuple[Callable[[Play], None], ...]
     ends: tuple[tuple[str, Any], ...]
     at_least: int  # crash points; fewer means that the sweep no longer reaches what it was made for
+    is_refused: bool = True  # no: its step bodies call the engine, and what they do about a refusal is theirs
     threads: int = 1  # for step bodies of one pass; with more, the order of the calls differs from play to play
 
 
@@ -232,7 +233,7 @@ class Sweep:
             _Place(index, at, when)
             for index, names in enumerate(calls)
             for at, name in enumerate(names, start=1)
-            for when in _whens(scenario.acts[index], name)
+            for when in _whens(scenario, index, name)
         ]
         findings: list[str] = []
         for place in _sampled(places, scenario.name):
@@ -337,9 +338,10 @@ class Sweep:
         return wrong + check(USING, play.ledger, only=play.family())
 
 
-def _whens(act: Callable[[Play], None], name: str) -> tuple[When, ...]:
-    """What a step body does about a call that is refused is its own affair, and so it is for a caller."""
-    return ("before", "after", "refused") if act is work and "ledger_app" not in name else ("before", "after")
+def _whens(scenario: Scenario, index: int, name: str) -> tuple[When, ...]:
+    """What a caller or a step body does about a call that is refused is its own affair."""
+    is_the_engines = scenario.acts[index] is work and "ledger_app" not in name
+    return ("before", "after", "refused") if scenario.is_refused and is_the_engines else ("before", "after")
 
 
 def _refused() -> None:

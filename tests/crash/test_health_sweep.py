@@ -25,6 +25,7 @@ SUNG = Scenario(
     acts=(start, work),
     ends=(("completed", None),),
     at_least=30,
+    is_refused=False,
 )
 
 
