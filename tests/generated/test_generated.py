@@ -20,7 +20,8 @@ from tests.ledger_app.relaxed import commits_without_disk
 PLAYED = {"sqlite": 600, "postgresql": 100, "mysql": 100}
 FIRST = {"sqlite": 2_026, "postgresql": 12_026, "mysql": 22_026}  # seeds
 ONE_IN = 80  # programs: each primitive leaves a checkpoint in so many, at the least
-ELSEWHERE = {Kind.TASK}  # coroutines have programs of their own: tests/engine/test_coroutine_order.py
+# Coroutines have programs of their own, tests/engine/test_coroutine_order.py; going back is an order.
+ELSEWHERE = {Kind.TASK, Kind.BACK}
 
 
 @pytest.mark.slow
