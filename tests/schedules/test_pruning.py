@@ -44,10 +44,12 @@ def test_a_batch_is_bounded(at_start, old):
 
 
 def test_whoever_fires_schedules_deletes_their_ticks(at_start, old, monkeypatch):
-    asked = []
-    monkeypatch.setattr(chores, "_delete", lambda using: asked.append(using))
-    monkeypatch.setattr(chores, "_next_look", {})
+    (chore,) = [each for each in chores._CHORES if each.name == "schedule_ticks"]
+    at_start.clock.advance(timedelta(days=1))
     monkeypatch.setattr(firing, "_have_fired", set())
-    assert not chores._has_chores("default")
+    assert not chore.is_wanted("default")
     monkeypatch.setattr(firing, "_have_fired", {"default"})
-    assert chores._has_chores("default")
+    assert chore.is_wanted("default")
+    before = ScheduleTick.objects.count()
+    assert not chore.do("default"), "less than a batch, so there is no more"
+    assert ScheduleTick.objects.count() < before
