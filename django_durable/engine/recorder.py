@@ -140,7 +140,7 @@ class Recorder:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Around what the engine reads in the midst of the function, which must not see a database that fails."""
+        """Around the engine's own statements in the midst of the function, which must not see a database that fails."""
         try:
             yield
         except Error as error:

@@ -4,9 +4,11 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from django.db import InternalError
 
 from django_durable import Context, Limit, Rate, Retry, client, step, workflow
-from django_durable.engine import claims, slots, step_limits
+from django_durable.clock import DatabaseNow
+from django_durable.engine import claims, slots, step_limits, worker
 from django_durable.engine.tick import tick
 from django_durable.exceptions import ConfigurationError, ExecutionFailedError, InvalidOptionError
 from django_durable.limits import Wanted
@@ -476,3 +478,30 @@ def test_a_key_that_is_none_fails_the_step(durable):
         durable.run(calling(body).start(1))
     assert Step.objects.get().status == "failed"
     assert not Slot.objects.exists()
+
+
+# -- databases that fail -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["_take", "_give_back"])
+def test_a_database_that_fails_at_a_slot_is_no_failure_of_the_workflow(durable, place, monkeypatch):
+    """Whatever the database says, and not only that it has gone: there is no code of the user's in it."""
+
+    def fail(*args):
+        raise InternalError("the index is broken")
+
+    @workflow("flow")
+    def flow(ctx):
+        try:
+            return ctx.step("call", limited())
+        except Exception:
+            return "caught"
+
+    run = flow.start()
+    with monkeypatch.context() as patched, pytest.raises(InternalError):
+        patched.setattr(step_limits, place, fail)
+        worker.advance_one(run.id, using="default")
+
+    assert client.get(run).status == "pending"
+    Timer.objects.filter(pk=run.id).update(due_at=DatabaseNow())  # its lease has run out
+    assert durable.run(run) == []

@@ -881,6 +881,17 @@ BUGS = (
         ("tests/engine/test_step_limits.py::test_the_slot_is_free_as_soon_as_the_outcome_is_recorded",),
     ),
     Bug(
+        "database-error-of-a-slot-is-the-functions",
+        (
+            Edit(
+                f"{ENGINE}/step_limits.py",
+                "    with matcher.reading():\n        return matcher.recording(",
+                "    if True:\n        return matcher.recording(",
+            ),
+        ),
+        ("tests/engine/test_step_limits.py::test_a_database_that_fails_at_a_slot_is_no_failure_of_the_workflow",),
+    ),
+    Bug(
         "dead-bodies-keep-their-slots",
         (Edit(f"{ENGINE}/slots.py", "        _take_back(limit, slot, using=using)", "        pass"),),
         ("tests/engine/test_step_limits.py::test_a_holder_gives_its_slot_back_with_its_lease",),
