@@ -56,11 +56,9 @@ def key_of(wanted: Wanted, *, using: str) -> UUID:
     """The row of a limit, made when it is first needed. Outside of a transaction of ours: it takes no part in one."""
     rows = LimitKey.objects.using(using)
     found = rows.filter(name=wanted.name, key=wanted.key).values_list("pk", flat=True)
-    pk = found.first()
-    if pk is None:
+    while (pk := found.first()) is None:  # again if it is deleted at once, for nobody used it yet
         new = LimitKey(name=wanted.name, key=wanted.key, capacity=_declared(wanted))
         rows.bulk_create([new], ignore_conflicts=True)
-        pk = found.get()
     return pk
 
 

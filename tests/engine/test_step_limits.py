@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import InternalError
+from django.db.models import QuerySet
 
 from django_durable import Context, Limit, Rate, Retry, client, step, workflow
 from django_durable.clock import DatabaseNow
@@ -12,7 +13,7 @@ from django_durable.engine import claims, slots, step_limits, worker
 from django_durable.engine.tick import tick
 from django_durable.exceptions import ConfigurationError, ExecutionFailedError, InvalidOptionError
 from django_durable.limits import Wanted
-from django_durable.models import Slot, Step, Timer
+from django_durable.models import LimitKey, Slot, Step, Timer
 from tests.authoring import no_op
 
 MINUTE = timedelta(minutes=1)
@@ -505,3 +506,15 @@ def test_a_database_that_fails_at_a_slot_is_no_failure_of_the_workflow(durable, 
     assert client.get(run).status == "pending"
     Timer.objects.filter(pk=run.id).update(due_at=DatabaseNow())  # its lease has run out
     assert durable.run(run) == []
+
+
+def test_a_key_that_is_pruned_while_it_is_looked_up_is_made_anew(durable, monkeypatch):
+    made = QuerySet.bulk_create
+
+    def make(self, rows, **options):
+        monkeypatch.undo()
+        return made(self, rows, **options) and LimitKey.objects.all().delete()
+
+    monkeypatch.setattr(QuerySet, "bulk_create", make)
+
+    assert durable.run(calling(limited()).start(1)) == [1]
