@@ -199,6 +199,11 @@ def _take_back(limit: UUID, slot: UUID, *, using: str) -> None:
             lapsed.update(execution=None, token=None)
 
 
+def any_limit(*, using: str) -> bool:
+    """Whether there is anything to prune. One statement."""
+    return LimitKey.objects.using(using).exists()
+
+
 def prune(*, using: str, most: int = MOST_MENDED) -> int:
     """Delete limits that nobody uses, for keys come and go; how many. For the retention."""
     slots = Slot.objects.using(using).filter(limit=OuterRef("pk"))

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.db import InternalError
@@ -9,7 +10,7 @@ from django.db.models import QuerySet
 
 from django_durable import Context, Limit, Rate, Retry, client, step, workflow
 from django_durable.clock import DatabaseNow
-from django_durable.engine import claims, slots, step_limits, worker
+from django_durable.engine import chores, claims, slots, step_limits, worker
 from django_durable.engine.tick import tick
 from django_durable.exceptions import ConfigurationError, ExecutionFailedError, InvalidOptionError
 from django_durable.limits import Wanted
@@ -518,3 +519,14 @@ def test_a_key_that_is_pruned_while_it_is_looked_up_is_made_anew(durable, monkey
     monkeypatch.setattr(QuerySet, "bulk_create", make)
 
     assert durable.run(calling(limited()).start(1)) == [1]
+
+
+def test_keys_that_only_steps_use_are_pruned(durable, monkeypatch):
+    monkeypatch.setattr(chores, "_next_look", {})
+    durable.run(calling(limited(Limit(1, name="api", key=lambda shop: shop), lambda shop: shop)).start("a"))
+    assert LimitKey.objects.exists()
+
+    monkeypatch.setattr(chores, "connections", {"default": SimpleNamespace(in_atomic_block=False)})
+    chores.do_due(using="default")
+
+    assert not LimitKey.objects.exists()

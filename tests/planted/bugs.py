@@ -892,6 +892,17 @@ BUGS = (
         ("tests/engine/test_step_limits.py::test_a_database_that_fails_at_a_slot_is_no_failure_of_the_workflow",),
     ),
     Bug(
+        "keys-of-steps-stay-for-ever",
+        (
+            Edit(
+                f"{ENGINE}/slots.py",
+                "    return LimitKey.objects.using(using).exists()",
+                "    return any(definition.limits for definition in registry)",
+            ),
+        ),
+        ("tests/engine/test_step_limits.py::test_keys_that_only_steps_use_are_pruned",),
+    ),
+    Bug(
         "dead-bodies-keep-their-slots",
         (Edit(f"{ENGINE}/slots.py", "        _take_back(limit, slot, using=using)", "        pass"),),
         ("tests/engine/test_step_limits.py::test_a_holder_gives_its_slot_back_with_its_lease",),
