@@ -92,7 +92,8 @@ class Recorder:
 
     def _prove(self) -> None:
         """Before the first thing of a pass that is new: what is recorded in branches yet to be entered must fit too."""
-        disproof = self.shared.disproof()
+        with self.reading():
+            disproof = self.shared.disproof()
         if disproof is not None:
             raise self.leave(Mismatch(disproof))
 

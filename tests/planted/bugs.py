@@ -903,6 +903,21 @@ BUGS = (
         ("tests/engine/test_step_limits.py::test_keys_that_only_steps_use_are_pruned",),
     ),
     Bug(
+        "failed-read-of-a-dry-run-is-the-frontier",
+        (
+            Edit(
+                f"{ENGINE}/dry_run.py",
+                "(isinstance(why, Abandon) and not isinstance(why.error, Error))",
+                "isinstance(why, Abandon)",
+            ),
+        ),
+        (
+            "tests/engine/test_refused_reads.py::test_a_read_that_is_refused_while_it_goes_back_is_no_change_of_the_code",
+            "tests/engine/test_refused_reads.py::"
+            "test_a_read_that_is_refused_in_the_proof_of_the_other_branches_proves_nothing",
+        ),
+    ),
+    Bug(
         "dead-bodies-keep-their-slots",
         (Edit(f"{ENGINE}/slots.py", "        _take_back(limit, slot, using=using)", "        pass"),),
         ("tests/engine/test_step_limits.py::test_a_holder_gives_its_slot_back_with_its_lease",),
