@@ -17,6 +17,7 @@ Source: P. Goyal, H. Vin, H. Cheng, "Start-time Fair Queueing" (1996).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -106,7 +107,19 @@ def give_back(execution_id: UUID, *, using: str, only: list[UUID] | None = None)
     slots.filter(ready_at__isnull=False)._raw_delete(using=using)
     limits = list(slots.values_list("limit", flat=True))
     slots.update(execution=None, token=None)
+    _hand_on_after_commit(limits, using=using)
 
+
+def pass_up(execution_id: UUID, *, using: str) -> None:
+    """What was given to its steps goes to others, since it has to wait for more first. Under the lock of its timer."""
+    slots = Slot.objects.using(using)
+    given = dict(slots.filter(execution_id=execution_id).to_be_taken().values_list("pk", "limit"))
+    if given:  # by their ids: by condition, MySQL and MariaDB would lock more
+        slots.filter(pk__in=given).update(execution=None, token=None)
+        _hand_on_after_commit(given.values(), using=using)
+
+
+def _hand_on_after_commit(limits: Collection[UUID], *, using: str) -> None:
     def hand_on() -> None:
         for limit in limits:
             fill(limit, using=using)

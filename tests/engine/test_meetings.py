@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from django_durable import Coalesce, Context, Limit, Rate, client, workflow
+from django_durable import Coalesce, Context, Limit, Rate, client, step, workflow
 from django_durable.clock import DatabaseNow
-from django_durable.engine import claims, gate, worker
+from django_durable.engine import claims, gate, slots, worker
 from django_durable.exceptions import ExecutionConflict
-from django_durable.models import Execution, Slot, Status, Timer
+from django_durable.models import Execution, LimitKey, Slot, Status, Timer
 from tests.authoring import Deployed, no_op
 
 HOUR = timedelta(hours=1)
@@ -388,3 +388,39 @@ def test_a_rollback_that_is_paused_goes_on_as_one(durable):
     assert status_of(run) == Status.COMPENSATING
     durable.run_until_idle()
     assert (undone, status_of(run)) == ([None], Status.FAILED)
+
+
+# -- limits of steps -----------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_that_waits_at_the_gate_keeps_no_slot_of_its_step_from_others(durable):
+    """It has lent its own slot while it waited for that of its step; else only a tick would free this one."""
+    api = step(limit=Limit(1, name="api"), name="call")(no_op)
+
+    @workflow("lent", concurrency=Limit(1, while_waiting=False))
+    def lent(ctx: Context):
+        ctx.step(api)
+
+    @workflow("free")
+    def free(ctx: Context):
+        ctx.step(api)
+
+    @workflow("never_runs")
+    def never_runs(ctx: Context): ...
+
+    elsewhere = never_runs.using(delay=HOUR).start().id
+    keys = {name: LimitKey.objects.create(name=name, capacity=1) for name in ("step/api", "workflow/lent")}
+    used = Slot.objects.create(limit=keys["step/api"], execution_id=elsewhere, granted=True)
+    runs = [lent.start(), free.start()]
+    for run in runs:
+        worker.advance_one(run.id, using="default")
+    Slot.objects.create(limit=keys["workflow/lent"], execution_id=elsewhere, granted=True)
+
+    used.delete()
+    slots.fill(used.limit_id, using="default")
+    for run in runs:
+        worker.advance_one(run.id, using="default")
+
+    assert client.get(runs[0]).waiting_for == "a slot of workflow/lent"
+    assert status_of(runs[1]) == Status.COMPLETED

@@ -918,6 +918,11 @@ BUGS = (
         ),
     ),
     Bug(
+        "step-slot-kept-at-the-gate",
+        (Edit(f"{ENGINE}/gate.py", "    if execution.limited and not is_in:", "    if False:"),),
+        ("tests/engine/test_meetings.py::test_one_that_waits_at_the_gate_keeps_no_slot_of_its_step_from_others",),
+    ),
+    Bug(
         "dead-bodies-keep-their-slots",
         (Edit(f"{ENGINE}/slots.py", "        _take_back(limit, slot, using=using)", "        pass"),),
         ("tests/engine/test_step_limits.py::test_a_holder_gives_its_slot_back_with_its_lease",),
