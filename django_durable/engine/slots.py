@@ -111,7 +111,7 @@ def give_back(execution_id: UUID, *, using: str, only: list[UUID] | None = None)
 
 
 def pass_up(execution_id: UUID, *, using: str) -> None:
-    """What was given to its steps goes to others, since it has to wait for more first. Under the lock of its timer."""
+    """What its steps were given, and do not take up now, goes to others. Under the lock of its timer."""
     slots = Slot.objects.using(using)
     given = dict(slots.filter(execution_id=execution_id).to_be_taken().values_list("pk", "limit"))
     if given:  # by their ids: by condition, MySQL and MariaDB would lock more

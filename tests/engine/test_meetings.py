@@ -424,3 +424,33 @@ def test_one_that_waits_at_the_gate_keeps_no_slot_of_its_step_from_others(durabl
 
     assert client.get(runs[0]).waiting_for == "a slot of workflow/lent"
     assert status_of(runs[1]) == Status.COMPLETED
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_slot_that_comes_too_late_for_the_loser_of_a_race_goes_on_at_its_next_park(durable):
+    api = step(limit=Limit(1, name="api"), name="call")(no_op)
+
+    @workflow("racing")
+    def racing(ctx: Context):
+        ctx.race({"call": lambda ctx: ctx.step(api), "told": lambda ctx: ctx.wait_for_signal("enough")})
+        ctx.wait_for_signal("end")
+
+    @workflow("plain")
+    def plain(ctx: Context):
+        ctx.step(api)
+
+    limit = LimitKey.objects.create(name="step/api", capacity=1)
+    used = Slot.objects.create(limit=limit, execution_id=waits("holding").start().id, granted=True)
+    runs = [racing.start(), plain.start()]
+    for run in runs:
+        worker.advance_one(run.id, using="default")
+    client.signal(runs[0], "enough")
+    worker.advance_one(runs[0].id, using="default")
+
+    used.delete()
+    slots.fill(limit.pk, using="default")
+    for run in runs:
+        worker.advance_one(run.id, using="default")
+
+    assert client.get(runs[0]).waiting_for == "signal end"
+    assert status_of(runs[1]) == Status.COMPLETED

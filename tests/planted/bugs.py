@@ -848,7 +848,7 @@ BUGS = (
     ),
     Bug(
         "slots-given-back-unmarked",
-        (Edit(f"{ENGINE}/slots.py", "slots.update(execution=None)", "slots._raw_delete(using=using)"),),
+        (Edit(f"{ENGINE}/slots.py", "slots.update(execution=None, token=None)", "slots._raw_delete(using=using)"),),
         ("tests/engine/test_gate.py::test_a_slot_that_was_given_back_and_not_handed_on_is_found",),
     ),
     Bug(
@@ -923,6 +923,20 @@ BUGS = (
         ("tests/engine/test_meetings.py::test_one_that_waits_at_the_gate_keeps_no_slot_of_its_step_from_others",),
     ),
     Bug(
+        "slot-of-a-loser-waits-for-the-tick",
+        (
+            Edit(
+                f"{ENGINE}/transitions.py",
+                "            slots.pass_up(execution.id, using=claim.using)\n",
+                "",
+            ),
+        ),
+        (
+            "tests/engine/test_meetings.py::"
+            "test_a_slot_that_comes_too_late_for_the_loser_of_a_race_goes_on_at_its_next_park",
+        ),
+    ),
+    Bug(
         "dead-bodies-keep-their-slots",
         (Edit(f"{ENGINE}/slots.py", "        _take_back(limit, slot, using=using)", "        pass"),),
         ("tests/engine/test_step_limits.py::test_a_holder_gives_its_slot_back_with_its_lease",),
@@ -959,7 +973,7 @@ BUGS = (
         (
             Edit(
                 f"{ENGINE}/transitions.py",
-                "        if execution.limited:\n            slots.lend(execution, using=claim.using)\n",
+                "            slots.lend(execution, using=claim.using)\n",
                 "",
             ),
         ),
