@@ -28,6 +28,7 @@ NAMES = (
     "replay",
     "scale",
     "find",
+    "fire",
     "memory",
     "prune",
 )

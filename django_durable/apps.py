@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.db.models.signals import post_migrate
 from django.utils.module_loading import autodiscover_modules
 
 
 def _sync_schedules(*, using: str, **migrated: Any) -> None:
     """Receiver of ``post_migrate``. Not after a flush, nor where only some of our migrations are applied."""
-    from django_durable import client, conf, models
+    from django_durable import client, conf
 
     settings = conf.get_settings()
     if "plan" not in migrated or using != settings.database or not settings.sync_schedules:
         return
-    try:
-        stored = migrated["apps"].get_model("django_durable", "Schedule")
-    except LookupError:
-        return
-    if {field.name for field in stored._meta.fields} != {field.name for field in models.Schedule._meta.fields}:
+    if _columns(migrated["apps"]) != _columns(apps):
         return
     report = client.sync_schedules(using=using)
     if migrated.get("verbosity", 1) >= 1 and (report.has_changes or report.unknown):
         print("\n".join(["Schedules:", *report.lines()]), file=migrated.get("stdout"))
+
+
+def _columns(known: Any) -> set[str]:
+    """Of a schedule, after the migrations that are applied or in the code."""
+    try:
+        return {field.name for field in known.get_model("django_durable", "Schedule")._meta.fields}
+    except LookupError:
+        return set()
 
 
 class DjangoDurableConfig(AppConfig):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchmarks.figures import Figure
-from benchmarks.measures import batch, finding, latency, log, memory, prune, replay, scale, throughput
+from benchmarks.measures import batch, finding, firing, latency, log, memory, prune, replay, scale, throughput
 from benchmarks.sizes import Size
 from benchmarks.workers import Worker
 
@@ -17,6 +17,7 @@ ALONE: dict[str, Callable[[Size], list[Figure]]] = {
     "replay": replay.replay,
     "scale": scale.scale,
     "find": finding.find,
+    "fire": firing.fire,
     "memory": memory.memory,
 }
 WITH_WORKER: dict[str, Callable[[Size, Worker], list[Figure]]] = {

@@ -1,5 +1,4 @@
-"""Schedules: made by code, steered by people. Each verb is one transaction, with its audit entry, or joins the
-caller's.
+"""Schedules: made by code, steered by people. Each verb is one transaction with its audit entry, or joins another.
 
 Those to one schedule take it, its name or its id. All raise ScheduleNotFoundError; what is refused raises
 ScheduleConflict, and nothing is written.
@@ -55,6 +54,8 @@ def ensure_schedule(
     if cadence is None:
         raise InvalidOptionError("ensure_schedule(...): give cron= or interval=.")
     definition = get_workflow(workflow) if isinstance(workflow, str) else workflow
+    if not isinstance(definition, WorkflowDefinition):
+        raise InvalidOptionError(f"{workflow!r}: give a workflow or its name; queue=, labels= and so on go here.")
     spec = ScheduleSpec(cadence, id=check_name(id, "Schedule id"), **options)
     columns = {**rows.columns_of(spec, definition), "is_declared": False}
     return editing.ensure(id, columns, using=alias_of(using), actor=actor_of(actor), reason=reason)
@@ -144,10 +145,10 @@ def trigger_schedule(
     actor: object = "",
     using: str | None = None,
 ) -> ScheduleTick:
-    """Start what it starts now, beside its regular ticks: none of these moves, and ``max_runs`` counts only them.
+    """Start now what it starts, beside its regular ticks, none of which moves; ``max_runs`` counts it.
 
-    overlap: instead of the schedule's policy. Works on a paused and an ended one too.
-    Raises UnknownWorkflowError, TypeError and CodecError if the start is refused.
+    Returns the tick, whose ``outcome`` says what became of it. overlap: instead of the schedule's policy. Works on a
+    paused and an ended one too. Raises UnknownWorkflowError.
     """
     return by_hand.trigger(
         _where(schedule), overlap=_overlap(overlap), using=alias_of(using), actor=actor_of(actor), reason=reason

@@ -216,9 +216,9 @@ class Migration(migrations.Migration):
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
-                            ("outcome", "started"),
                             models.Q(("live__isnull", False), ("outcome", "buffered")),
                             models.Q(("live__isnull", True), ("outcome__in", ["failed", "missed", "skipped"])),
+                            models.Q(("outcome__in", ["buffered", "failed", "missed", "skipped"]), _negated=True),
                             _connector="OR",
                         ),
                         name="durable_tick_live_iff_open",

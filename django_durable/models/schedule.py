@@ -177,9 +177,9 @@ class ScheduleTick(models.Model):
                 condition=Q(outcome="started") | Q(execution__isnull=True), name="durable_tick_execution_iff_started"
             ),
             models.CheckConstraint(
-                condition=Q(outcome="started")
-                | Q(outcome="buffered", live__isnull=False)
-                | Q(outcome__in=["failed", "missed", "skipped"], live__isnull=True),
+                condition=Q(outcome="buffered", live__isnull=False)
+                | Q(outcome__in=["failed", "missed", "skipped"], live__isnull=True)
+                | ~Q(outcome__in=["buffered", "failed", "missed", "skipped"]),
                 name="durable_tick_live_iff_open",
             ),
             models.CheckConstraint(

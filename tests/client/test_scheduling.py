@@ -187,6 +187,7 @@ def test_what_is_left_out_has_its_default_again():
         ({"interval": 60, "every": 3}, TypeError, "every"),
         ({"interval": 60, "id": "no spaces please"}, InvalidOptionError, "Schedule id"),
         ({"interval": 60, "workflow": "nobody"}, UnknownWorkflowError, "nobody"),
+        ({"interval": 60, "workflow": object()}, InvalidOptionError, "give a workflow or its name"),
     ],
 )
 def test_bad_input_is_refused_at_the_call(options, error, message):
@@ -375,6 +376,7 @@ def test_a_start_that_fails_is_a_failed_tick(durable):
 
 def test_a_backfill_starts_what_is_not_there(durable):
     hourly(overlap="allow")
+    client.trigger_schedule("hourly")
     fire(durable, 2 * HOUR)
     done = client.backfill_schedule("hourly", at(10), at(14), actor="ada")
     assert [(tick.nominal_at, tick.outcome) for tick in done.ticks] == [

@@ -198,8 +198,11 @@ PAIRS: dict[str, tuple[Callable[[], Scene], int]] = {
     "schedules: poller x new cadence": (poller_x_new_cadence, 4),
     "schedules: poller x remove": (poller_x_remove, 4),
     "schedules: skip x end": (skip_x_end, 4),
-    "schedules: cancel_other x end": (cancel_other_x_end, 4),
-    "schedules: terminate_other x end": (terminate_other_x_end, 4),
     "schedules: release x end": (release_x_end, 4),
+}
+# More orders than a minute is enough for: all 994 of the first, and 773 of the second, were played once on PostgreSQL.
+SAMPLED: dict[str, Callable[[], Scene]] = {
+    "schedules: cancel_other x end": cancel_other_x_end,
+    "schedules: terminate_other x end": terminate_other_x_end,
 }
 MORTAL = ["schedules: poller x poller"]

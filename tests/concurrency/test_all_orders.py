@@ -163,6 +163,7 @@ TRIOS: dict[str, Callable[[], Scene]] = {
     **scenes_step_limits.SAMPLED,
     **scenes_retention.SAMPLED,
     **scenes_schedule_edits.SAMPLED,
+    **scenes_schedules.SAMPLED,
 }
 
 

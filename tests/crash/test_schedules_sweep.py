@@ -39,7 +39,7 @@ def hourly(program: Any, *args: Any, late: int = 0, **options: Any) -> Callable[
     def add(play: Play) -> None:
         if Schedule.objects.filter(name=play.key).exists():
             return
-        now = Turn.objects.create(name=play.key, next_at=DatabaseNow())
+        now, _ = Turn.objects.update_or_create(name=play.key, defaults={"next_at": DatabaseNow()})
         now.refresh_from_db()
         first = now.next_at - HOUR / 2 - late * HOUR
         cadence = Interval(HOUR, anchor=first)

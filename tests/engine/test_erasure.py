@@ -229,7 +229,7 @@ HARMLESS = {
     (Step, "name"), (SetAsideStep, "name"), (Signal, "name"), (OutboxEvent, "name"),  # the docs ask for that
     (AuditEntry, "actor"),  # who has acted
     (Timer, "holder"),  # open executions only
-    (Slot, "fair"),  # open executions only
+    (Slot, "fair"), (Slot, "step"),  # open executions only
 }  # fmt: skip
 DELETED = {WebhookDelivery}
 

@@ -401,7 +401,7 @@ def test_a_schedule_that_nobody_fires_is_told_by_its_age(at, hourly, late, sever
 
 
 def test_a_schedule_that_failures_have_paused_is_a_warning_one_of_an_operator_is_none(at, hourly):
-    client.pause_schedule("hourly", actor="ada", reason="month end")
+    client.pause_schedule("hourly", reason="month end")
     assert only("failed_schedules").severity == Severity.OK
     client.resume_schedule("hourly")
     failed = {"paused_at": at, "paused_by": "", "paused_reason": "3 executions in a row have ended without success"}

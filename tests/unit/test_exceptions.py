@@ -35,6 +35,8 @@ EXAMPLES = [
     exceptions.ExecutionClosedError(ID, "failed", "order:1"),
     exceptions.BatchRefusedError({}),
     exceptions.DeliveryConflict("text"),
+    exceptions.ScheduleNotFoundError("reports.daily"),
+    exceptions.ScheduleConflict("text"),
     exceptions.WebhookNotFoundError(ID),
     exceptions.WebhookError("The endpoint answered with status 500.", 500),
     exceptions.TokenError("text"),

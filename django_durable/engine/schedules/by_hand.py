@@ -17,6 +17,7 @@ from django_durable.engine.schedules.upcoming import INSTANT, next_after, nomina
 from django_durable.exceptions import InvalidOptionError
 from django_durable.models import Schedule, ScheduleStatus, ScheduleTick, TickKind, TickOutcome
 
+SOMEBODY = "somebody"  # blank is the engine
 MOST_BACKFILLED = 1000  # in one transaction
 
 
@@ -27,7 +28,7 @@ def pause(where: Where, *, using: str, actor: str, reason: str) -> Schedule:
         if row.status != ScheduleStatus.ACTIVE:
             raise edit.refused(f"is {row.status}; pause takes an active one")
         row.status = ScheduleStatus.PAUSED
-        row.paused_at, row.paused_by, row.paused_reason = edit.now, actor, reason
+        row.paused_at, row.paused_by, row.paused_reason = edit.now, actor or SOMEBODY, reason
         row.due_at = None
     return row
 
@@ -116,7 +117,8 @@ def _nominals(edit: Edit, start: datetime, end: datetime) -> list[datetime]:
 def _refused(edit: Edit, nominals: Sequence[datetime]) -> dict[datetime, str]:
     """Why there is to be no start, by time."""
     row, refused = edit.row, {}
-    for tick in _between(edit, nominals).filter(outcome__in=[TickOutcome.STARTED, TickOutcome.BUFFERED]):
+    done = _between(edit, nominals).filter(outcome__in=[TickOutcome.STARTED, TickOutcome.BUFFERED])
+    for tick in done.exclude(kind=TickKind.TRIGGERED):  # these have times of their own
         refused[tick.nominal_at] = f"it is {tick.outcome} already"
     for at in nominals:
         why = why_excluded(row, at)

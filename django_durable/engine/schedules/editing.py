@@ -91,7 +91,7 @@ def editing(where: Where, kind: str, *, using: str, actor: str, reason: str) -> 
         after = _held(edit.row)
         changed = [column for column in after if before[column] != after[column]]
         if changed:
-            edit.row.updated_at = DatabaseNow()
+            edit.row.updated_at = edit.now
             edit.row.save(using=using, update_fields=[*changed, "updated_at"])
         if changed or edit.told:
             was, became = shown(before, changed), {**shown(after, changed), **edit.told}

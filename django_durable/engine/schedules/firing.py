@@ -52,7 +52,7 @@ def fire_due(*, using: str) -> int:
     Bounded by time: call it again. Transactions: its own, one for each batch.
     """
     ends_at = clock.process_seconds() + LONGEST_SECONDS
-    # The end that one waits for may not be there yet in the eyes of this transaction: it is looked at once.
+    # Those whose workflow is not known here stay releasable: only a full batch is followed by another.
     fired = _fire_all(lambda: _releasable(using), ends_at, using, least=BATCH)
     fired += _fire_all(lambda: Schedule.objects.using(using).due().order_by("due_at"), ends_at, using)
     if fired:
