@@ -454,3 +454,64 @@ def test_a_slot_that_comes_too_late_for_the_loser_of_a_race_goes_on_at_its_next_
 
     assert client.get(runs[0]).waiting_for == "signal end"
     assert status_of(runs[1]) == Status.COMPLETED
+
+
+@pytest.fixture
+def full():
+    """The limit "api" of steps, whose slot is another's until that is called."""
+    limit = LimitKey.objects.create(name="step/api", capacity=1)
+    used = Slot.objects.create(limit=limit, execution_id=waits("holding").start().id, granted=True)
+
+    def give_back():
+        used.delete()
+        slots.fill(limit.pk, using="default")
+
+    return give_back
+
+
+def test_one_that_was_ended_while_a_step_waited_for_its_slot_can_be_retried(durable, full):
+    @workflow("flow")
+    def flow(ctx: Context):
+        return ctx.step(step(limit=Limit(1, name="api"), name="call")(lambda: "done"))
+
+    run = flow.start()
+    durable.run_until_idle()
+    client.terminate(run)
+    assert not Slot.objects.filter(execution=run.id).exists()
+
+    client.retry(run)
+    durable.run_until_idle()
+    assert client.get(run).waiting_for == "a slot of step/api"
+    full()
+    assert durable.run(run) == "done"
+    assert not Slot.objects.exists()
+
+
+def test_a_cancellation_leaves_a_compensation_in_its_queue_while_it_goes_back(durable, full):
+    done, errors = [], [ValueError()]
+
+    def pay():
+        if errors:
+            raise errors.pop()
+
+    undo = step(limit=Limit(1, name="api"), name="undo")(lambda _: done.append("undo"))
+
+    @workflow("trip", on_failure="leave")
+    def trip(ctx: Context):
+        ctx.step("book", lambda: done.append("book"), compensate=undo)
+        ctx.step("pay", pay)
+
+    run = trip.start()
+    durable.run_until_idle()
+    client.retry(run, from_step="book", compensate=True)
+    durable.run_until_idle()
+    client.cancel(run)
+    durable.run_until_idle()
+    found = client.get(run)
+    assert (found.status, found.waiting_for) == (Status.COMPENSATING, "a slot of step/api")
+
+    full()
+    durable.run_until_idle()
+    assert status_of(run) == Status.CANCELLED
+    assert done == ["book", "undo"]
+    assert not Slot.objects.exists()
