@@ -200,7 +200,7 @@ def _load_history(claim: Claim, execution: Execution) -> list[Checkpoint]:
 
 def _difference(execution: Execution, checkpoints: list[Checkpoint], using: str) -> DurableError | None:
     """What of the history today's code does not fit, in any branch; None if it does."""
-    return dry_run.replay(_recording(execution, checkpoints), using=using).mismatch
+    return dry_run.difference(_recording(execution, checkpoints), using=using)
 
 
 def _recording(execution: Execution, checkpoints: list[Checkpoint]) -> Recording:

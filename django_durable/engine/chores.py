@@ -1,8 +1,8 @@
 """What the tick does now and then: deleting what is expired, one batch at a time.
 
-Each process asks once a minute at the most, and not at all where nothing is ever deleted. Whoever then finds the turn
-of a chore in the database does one batch of it. While there is more, each tick does one, whoever makes it. Each chore
-has a turn of its own, so that one that fails keeps no other waiting.
+Each process asks once a minute at the most; where nothing is ever deleted that is one statement. Whoever then finds
+the turn of a chore in the database does one batch of it. While there is more, each tick does one, whoever makes it.
+Each chore has a turn of its own, so that one that fails keeps no other waiting.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from django.db import Error, connections
 
 from django_durable import clock
 from django_durable.conf import get_settings
-from django_durable.definitions import registry
 from django_durable.engine import retention, slots
 from django_durable.engine.schedules import firing, pruning
 from django_durable.models import Turn
@@ -46,9 +45,9 @@ _CHORES = (
     _Chore("retention", lambda using: retention.has_policy(), lambda using: not retention.prune(using=using).is_last),
     _Chore("audit", _forgets_audit, lambda using: retention.prune_audit(using=using) == retention.BATCH),
     _Chore("webhooks", _forgets_audit, lambda using: retention.prune_webhooks(using=using) == retention.BATCH),
-    _Chore(  # keys come and go
+    _Chore(  # keys come and go; which steps have limits is known only where they run
         "limit_keys",
-        lambda using: any(definition.limits for definition in registry),
+        lambda using: slots.any_limit(using=using),
         lambda using: slots.prune(using=using) == slots.MOST_MENDED,
     ),
     _Chore("schedule_ticks", firing.has_fired, lambda using: pruning.prune(using=using) == pruning.BATCH),
@@ -60,10 +59,10 @@ def do_due(*, using: str) -> None:
     now = clock.process_seconds()
     if now < _next_look.get(using, 0.0) or connections[using].in_atomic_block:
         return
+    _next_look[using] = now + PAUSE_SECONDS
     wanted = {chore.name: chore for chore in _CHORES if chore.is_wanted(using)}
     if not wanted:
         return
-    _next_look[using] = now + PAUSE_SECONDS
     for name in Turn.objects.using(using).due(wanted):
         if _has_more(wanted[name], using=using):
             _next_look[using] = now + BACKLOG_SECONDS

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 from uuid import UUID
 
+from django.db import Error
+
 from django_durable import clock
 from django_durable.conf import get_settings
 from django_durable.definitions import WorkflowDefinition, registry
@@ -81,6 +83,17 @@ def replay(recording: Recording, *, using: str | None = None) -> ReplayReport:
             return ReplayReport(mismatch=None, end="open")
 
 
+def difference(recording: Recording, *, using: str) -> DurableError | None:
+    """Why today's code does not fit; None if it does. Raises the error of a database that fails: then nobody knows."""
+    match run(DryRun(recording, using=using), registry.find(recording.workflow, recording.version), recording):
+        case Mismatch(why):
+            return why
+        case Abandon(error):
+            raise error
+        case _:
+            return None
+
+
 def run(dry: DryRun, definition: WorkflowDefinition[..., Any], recording: Recording) -> Outcome:
     """How such a pass ends."""
     try:
@@ -130,7 +143,9 @@ class DryRun(Replay):
         return call
 
     def leave(self, why: Leaving) -> Leave:
-        return super().leave(Frontier() if isinstance(why, Abandon | TooLong) else why)
+        """Only what would be new ends at the frontier; where the database fails, nothing is learnt."""
+        is_new = isinstance(why, TooLong) or (isinstance(why, Abandon) and not isinstance(why.error, Error))
+        return super().leave(Frontier() if is_new else why)
 
     def tell_unasked(self) -> None:
         """The real pass does."""

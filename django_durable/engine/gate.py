@@ -2,7 +2,8 @@
 
 One that is full is told so once: it is put aside without a due time, so the poller does not see it again, and whoever
 gives a slot back makes it due (``slots``). It needs one limit after the other, always in the same order, and keeps
-those that it has. A death anywhere leaves rows that the next claim finds.
+those that it has. A death anywhere leaves rows that the next claim finds. A slot that one of its steps has been given
+meanwhile goes to others: it would hold that in vain, for as long as it waits here.
 
 A cancellation or a deadline needs no slot: who waits is let through, and the pass ends it. One that has begun and has
 only lent its slot (``while_waiting=False``) has to clean up, and takes it back for that.
@@ -229,6 +230,8 @@ def _settle(claim: Claim, execution: Execution, wanted: Wanted, *, until: dateti
     changes: dict[str, Any] = {} if is_in else {**waits, "claims": F("claims") - 1, "refused_since": None}
     if not fence(claim, **changes):
         raise _NewsError
+    if execution.limited and not is_in:
+        slots.pass_up(claim.execution_id, using=claim.using)
     told = "" if is_in else f"a slot of {wanted}" if until is None else f"its time by {wanted}"
     Execution.objects.using(claim.using).filter(pk=execution.pk).update(
         limited=True, waiting_for=told[:255], waiting_until=None if is_in else until

@@ -20,7 +20,7 @@ from django_durable.engine.audit import audit
 from django_durable.engine.claims import Claim
 from django_durable.engine.history import RETRIED, Checkpoint
 from django_durable.engine.orders import Subject
-from django_durable.engine.outcomes import Mismatch, Outcome
+from django_durable.engine.outcomes import Abandon, Mismatch, Outcome
 from django_durable.engine.recordings import Recording
 from django_durable.engine.replay import Replay
 from django_durable.engine.scopes import Compensation
@@ -85,7 +85,7 @@ def run(undoing: Replay, definition: WorkflowDefinition[..., Any], recording: Re
     """Undo what lies behind the step of the order; never raises. undoing: a pass whose history is behind the mark."""
     learnt = dry_run.DryRun(recording, using=undoing.claim.using)
     outcome = dry_run.run(learnt, definition, recording)
-    if isinstance(outcome, Mismatch):
+    if isinstance(outcome, Mismatch | Abandon):
         return outcome
     mark = causes.order_in(recording.history)
     assert mark is not None

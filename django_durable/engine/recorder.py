@@ -92,7 +92,8 @@ class Recorder:
 
     def _prove(self) -> None:
         """Before the first thing of a pass that is new: what is recorded in branches yet to be entered must fit too."""
-        disproof = self.shared.disproof()
+        with self.reading():
+            disproof = self.shared.disproof()
         if disproof is not None:
             raise self.leave(Mismatch(disproof))
 
@@ -140,7 +141,7 @@ class Recorder:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Around what the engine reads in the midst of the function, which must not see a database that fails."""
+        """Around the engine's own statements in the midst of the function, which must not see a database that fails."""
         try:
             yield
         except Error as error:

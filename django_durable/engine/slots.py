@@ -17,6 +17,7 @@ Source: P. Goyal, H. Vin, H. Cheng, "Start-time Fair Queueing" (1996).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -56,11 +57,9 @@ def key_of(wanted: Wanted, *, using: str) -> UUID:
     """The row of a limit, made when it is first needed. Outside of a transaction of ours: it takes no part in one."""
     rows = LimitKey.objects.using(using)
     found = rows.filter(name=wanted.name, key=wanted.key).values_list("pk", flat=True)
-    pk = found.first()
-    if pk is None:
+    while (pk := found.first()) is None:  # again if it is deleted at once, for nobody used it yet
         new = LimitKey(name=wanted.name, key=wanted.key, capacity=_declared(wanted))
         rows.bulk_create([new], ignore_conflicts=True)
-        pk = found.get()
     return pk
 
 
@@ -108,7 +107,19 @@ def give_back(execution_id: UUID, *, using: str, only: list[UUID] | None = None)
     slots.filter(ready_at__isnull=False)._raw_delete(using=using)
     limits = list(slots.values_list("limit", flat=True))
     slots.update(execution=None, token=None)
+    _hand_on_after_commit(limits, using=using)
 
+
+def pass_up(execution_id: UUID, *, using: str) -> None:
+    """What its steps were given, and do not take up now, goes to others. Under the lock of its timer."""
+    slots = Slot.objects.using(using)
+    given = dict(slots.filter(execution_id=execution_id).to_be_taken().values_list("pk", "limit"))
+    if given:  # by their ids: by condition, MySQL and MariaDB would lock more
+        slots.filter(pk__in=given).update(execution=None, token=None)
+        _hand_on_after_commit(given.values(), using=using)
+
+
+def _hand_on_after_commit(limits: Collection[UUID], *, using: str) -> None:
     def hand_on() -> None:
         for limit in limits:
             fill(limit, using=using)
@@ -199,6 +210,11 @@ def _take_back(limit: UUID, slot: UUID, *, using: str) -> None:
         lapsed = Slot.objects.using(using).filter(pk=slot)
         if lock(limit, using=using) is not None and lapsed.lapsed().exists():
             lapsed.update(execution=None, token=None)
+
+
+def any_limit(*, using: str) -> bool:
+    """Whether there is anything to prune. One statement."""
+    return LimitKey.objects.using(using).exists()
 
 
 def prune(*, using: str, most: int = MOST_MENDED) -> int:

@@ -8,7 +8,9 @@ news to the execution: a pass that has asked before cannot park beside it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
 from django.db import transaction
@@ -22,11 +24,13 @@ from django_durable.exceptions import LeaseLostError
 from django_durable.limits import Limit, Wanted
 from django_durable.models import Execution, Slot, Status
 
+T = TypeVar("T")
+
 
 def take(matcher: Recorder, call: Call, wanted: Wanted) -> bool:
     """Whether the body may run. False: it has its place among those that wait; see ``park``."""
     shared, claim = matcher.shared, matcher.claim
-    slot = matcher.recording(partial(persist, claim.using, partial(_take, claim, call.name, wanted), written=_unknown))
+    slot = _written(matcher, partial(_take, claim, call.name, wanted))
     if slot is None:
         shared.full[call.name] = claim.wake_seq
         shared.has_queued = True
@@ -52,8 +56,7 @@ def give_back(matcher: Recorder, call: Call) -> None:
     """What the body of this call has held, if anything, goes to the next in turn."""
     slot = matcher.shared.slots.pop(call.name, None)
     if slot is not None:
-        write = partial(_give_back, matcher.claim, slot)
-        matcher.recording(partial(persist, matcher.claim.using, write, written=_unknown))
+        _written(matcher, partial(_give_back, matcher.claim, slot))
 
 
 def look_again(matcher: Recorder) -> None:
@@ -61,12 +64,16 @@ def look_again(matcher: Recorder) -> None:
     shared, claim = matcher.shared, matcher.claim
     if shared.full:
         given = Slot.objects.using(claim.using).filter(execution_id=claim.execution_id).to_be_taken()
-        for step in matcher.recording(lambda: list(given.values_list("step", flat=True))):
-            shared.full.pop(step, None)
+        with matcher.reading():
+            names = list(given.values_list("step", flat=True))
+        for name in names:
+            shared.full.pop(name, None)
 
 
-def _unknown() -> None:
-    """Both writes may be repeated."""
+def _written(matcher: Recorder, write: Callable[[], T]) -> T:
+    """Both writes may be repeated, and have no user code in them: whatever the database says is not for that."""
+    with matcher.reading():
+        return matcher.recording(partial(persist, matcher.claim.using, write, written=lambda: None))
 
 
 def _take(claim: Claim, step: str, wanted: Wanted) -> UUID | None:

@@ -85,6 +85,8 @@ def park(claim: Claim, execution: Execution, park: Park) -> bool:
                 update_checkpoint(claim, checkpoint)
         if execution.limited:
             slots.lend(execution, using=claim.using)
+            # Whoever gives is news, so this pass has seen it and does not want it: the race is decided, for example.
+            slots.pass_up(execution.id, using=claim.using)
         if park.cancels_children:  # under the fence: a worker that has lost its lease must not stop them
             cancel_children(execution.id, using=claim.using)
         log_lines.store(claim)

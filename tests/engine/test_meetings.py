@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from django_durable import Coalesce, Context, Limit, Rate, client, workflow
+from django_durable import Coalesce, Context, Limit, Rate, client, step, workflow
 from django_durable.clock import DatabaseNow
-from django_durable.engine import claims, gate, worker
+from django_durable.engine import claims, gate, slots, worker
 from django_durable.exceptions import ExecutionConflict
-from django_durable.models import Execution, Slot, Status, Timer
+from django_durable.models import Execution, LimitKey, Slot, Status, Timer
 from tests.authoring import Deployed, no_op
 
 HOUR = timedelta(hours=1)
@@ -388,3 +388,130 @@ def test_a_rollback_that_is_paused_goes_on_as_one(durable):
     assert status_of(run) == Status.COMPENSATING
     durable.run_until_idle()
     assert (undone, status_of(run)) == ([None], Status.FAILED)
+
+
+# -- limits of steps -----------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_that_waits_at_the_gate_keeps_no_slot_of_its_step_from_others(durable):
+    """It has lent its own slot while it waited for that of its step; else only a tick would free this one."""
+    api = step(limit=Limit(1, name="api"), name="call")(no_op)
+
+    @workflow("lent", concurrency=Limit(1, while_waiting=False))
+    def lent(ctx: Context):
+        ctx.step(api)
+
+    @workflow("free")
+    def free(ctx: Context):
+        ctx.step(api)
+
+    @workflow("never_runs")
+    def never_runs(ctx: Context): ...
+
+    elsewhere = never_runs.using(delay=HOUR).start().id
+    keys = {name: LimitKey.objects.create(name=name, capacity=1) for name in ("step/api", "workflow/lent")}
+    used = Slot.objects.create(limit=keys["step/api"], execution_id=elsewhere, granted=True)
+    runs = [lent.start(), free.start()]
+    for run in runs:
+        worker.advance_one(run.id, using="default")
+    Slot.objects.create(limit=keys["workflow/lent"], execution_id=elsewhere, granted=True)
+
+    used.delete()
+    slots.fill(used.limit_id, using="default")
+    for run in runs:
+        worker.advance_one(run.id, using="default")
+
+    assert client.get(runs[0]).waiting_for == "a slot of workflow/lent"
+    assert status_of(runs[1]) == Status.COMPLETED
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_slot_that_comes_too_late_for_the_loser_of_a_race_goes_on_at_its_next_park(durable):
+    api = step(limit=Limit(1, name="api"), name="call")(no_op)
+
+    @workflow("racing")
+    def racing(ctx: Context):
+        ctx.race({"call": lambda ctx: ctx.step(api), "told": lambda ctx: ctx.wait_for_signal("enough")})
+        ctx.wait_for_signal("end")
+
+    @workflow("plain")
+    def plain(ctx: Context):
+        ctx.step(api)
+
+    limit = LimitKey.objects.create(name="step/api", capacity=1)
+    used = Slot.objects.create(limit=limit, execution_id=waits("holding").start().id, granted=True)
+    runs = [racing.start(), plain.start()]
+    for run in runs:
+        worker.advance_one(run.id, using="default")
+    client.signal(runs[0], "enough")
+    worker.advance_one(runs[0].id, using="default")
+
+    used.delete()
+    slots.fill(limit.pk, using="default")
+    for run in runs:
+        worker.advance_one(run.id, using="default")
+
+    assert client.get(runs[0]).waiting_for == "signal end"
+    assert status_of(runs[1]) == Status.COMPLETED
+
+
+@pytest.fixture
+def full():
+    """The limit "api" of steps, whose slot is another's until that is called."""
+    limit = LimitKey.objects.create(name="step/api", capacity=1)
+    used = Slot.objects.create(limit=limit, execution_id=waits("holding").start().id, granted=True)
+
+    def give_back():
+        used.delete()
+        slots.fill(limit.pk, using="default")
+
+    return give_back
+
+
+def test_one_that_was_ended_while_a_step_waited_for_its_slot_can_be_retried(durable, full):
+    @workflow("flow")
+    def flow(ctx: Context):
+        return ctx.step(step(limit=Limit(1, name="api"), name="call")(lambda: "done"))
+
+    run = flow.start()
+    durable.run_until_idle()
+    client.terminate(run)
+    assert not Slot.objects.filter(execution=run.id).exists()
+
+    client.retry(run)
+    durable.run_until_idle()
+    assert client.get(run).waiting_for == "a slot of step/api"
+    full()
+    assert durable.run(run) == "done"
+    assert not Slot.objects.exists()
+
+
+def test_a_cancellation_leaves_a_compensation_in_its_queue_while_it_goes_back(durable, full):
+    done, errors = [], [ValueError()]
+
+    def pay():
+        if errors:
+            raise errors.pop()
+
+    undo = step(limit=Limit(1, name="api"), name="undo")(lambda _: done.append("undo"))
+
+    @workflow("trip", on_failure="leave")
+    def trip(ctx: Context):
+        ctx.step("book", lambda: done.append("book"), compensate=undo)
+        ctx.step("pay", pay)
+
+    run = trip.start()
+    durable.run_until_idle()
+    client.retry(run, from_step="book", compensate=True)
+    durable.run_until_idle()
+    client.cancel(run)
+    durable.run_until_idle()
+    found = client.get(run)
+    assert (found.status, found.waiting_for) == (Status.COMPENSATING, "a slot of step/api")
+
+    full()
+    durable.run_until_idle()
+    assert status_of(run) == Status.CANCELLED
+    assert done == ["book", "undo"]
+    assert not Slot.objects.exists()

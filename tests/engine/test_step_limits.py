@@ -2,15 +2,19 @@
 
 import asyncio
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
+from django.db import InternalError
+from django.db.models import QuerySet
 
 from django_durable import Context, Limit, Rate, Retry, client, step, workflow
-from django_durable.engine import claims, slots, step_limits
+from django_durable.clock import DatabaseNow
+from django_durable.engine import chores, claims, slots, step_limits, worker
 from django_durable.engine.tick import tick
 from django_durable.exceptions import ConfigurationError, ExecutionFailedError, InvalidOptionError
 from django_durable.limits import Wanted
-from django_durable.models import Slot, Step, Timer
+from django_durable.models import LimitKey, Slot, Step, Timer
 from tests.authoring import no_op
 
 MINUTE = timedelta(minutes=1)
@@ -476,3 +480,53 @@ def test_a_key_that_is_none_fails_the_step(durable):
         durable.run(calling(body).start(1))
     assert Step.objects.get().status == "failed"
     assert not Slot.objects.exists()
+
+
+# -- databases that fail -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["_take", "_give_back"])
+def test_a_database_that_fails_at_a_slot_is_no_failure_of_the_workflow(durable, place, monkeypatch):
+    """Whatever the database says, and not only that it has gone: there is no code of the user's in it."""
+
+    def fail(*args):
+        raise InternalError("the index is broken")
+
+    @workflow("flow")
+    def flow(ctx):
+        try:
+            return ctx.step("call", limited())
+        except Exception:
+            return "caught"
+
+    run = flow.start()
+    with monkeypatch.context() as patched, pytest.raises(InternalError):
+        patched.setattr(step_limits, place, fail)
+        worker.advance_one(run.id, using="default")
+
+    assert client.get(run).status == "pending"
+    Timer.objects.filter(pk=run.id).update(due_at=DatabaseNow())  # its lease has run out
+    assert durable.run(run) == []
+
+
+def test_a_key_that_is_pruned_while_it_is_looked_up_is_made_anew(durable, monkeypatch):
+    made = QuerySet.bulk_create
+
+    def make(self, rows, **options):
+        monkeypatch.undo()
+        return made(self, rows, **options) and LimitKey.objects.all().delete()
+
+    monkeypatch.setattr(QuerySet, "bulk_create", make)
+
+    assert durable.run(calling(limited()).start(1)) == [1]
+
+
+def test_keys_that_only_steps_use_are_pruned(durable, monkeypatch):
+    monkeypatch.setattr(chores, "_next_look", {})
+    durable.run(calling(limited(Limit(1, name="api", key=lambda shop: shop), lambda shop: shop)).start("a"))
+    assert LimitKey.objects.exists()
+
+    monkeypatch.setattr(chores, "connections", {"default": SimpleNamespace(in_atomic_block=False)})
+    chores.do_due(using="default")
+
+    assert not LimitKey.objects.exists()

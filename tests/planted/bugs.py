@@ -881,6 +881,62 @@ BUGS = (
         ("tests/engine/test_step_limits.py::test_the_slot_is_free_as_soon_as_the_outcome_is_recorded",),
     ),
     Bug(
+        "database-error-of-a-slot-is-the-functions",
+        (
+            Edit(
+                f"{ENGINE}/step_limits.py",
+                "    with matcher.reading():\n        return matcher.recording(",
+                "    if True:\n        return matcher.recording(",
+            ),
+        ),
+        ("tests/engine/test_step_limits.py::test_a_database_that_fails_at_a_slot_is_no_failure_of_the_workflow",),
+    ),
+    Bug(
+        "keys-of-steps-stay-for-ever",
+        (
+            Edit(
+                f"{ENGINE}/slots.py",
+                "    return LimitKey.objects.using(using).exists()",
+                "    return any(definition.limits for definition in registry)",
+            ),
+        ),
+        ("tests/engine/test_step_limits.py::test_keys_that_only_steps_use_are_pruned",),
+    ),
+    Bug(
+        "failed-read-of-a-dry-run-is-the-frontier",
+        (
+            Edit(
+                f"{ENGINE}/dry_run.py",
+                "(isinstance(why, Abandon) and not isinstance(why.error, Error))",
+                "isinstance(why, Abandon)",
+            ),
+        ),
+        (
+            "tests/engine/test_refused_reads.py::test_a_read_that_is_refused_while_it_goes_back_is_no_change_of_the_code",
+            "tests/engine/test_refused_reads.py::"
+            "test_a_read_that_is_refused_in_the_proof_of_the_other_branches_proves_nothing",
+        ),
+    ),
+    Bug(
+        "step-slot-kept-at-the-gate",
+        (Edit(f"{ENGINE}/gate.py", "    if execution.limited and not is_in:", "    if False:"),),
+        ("tests/engine/test_meetings.py::test_one_that_waits_at_the_gate_keeps_no_slot_of_its_step_from_others",),
+    ),
+    Bug(
+        "slot-of-a-loser-waits-for-the-tick",
+        (
+            Edit(
+                f"{ENGINE}/transitions.py",
+                "            slots.pass_up(execution.id, using=claim.using)\n",
+                "",
+            ),
+        ),
+        (
+            "tests/engine/test_meetings.py::"
+            "test_a_slot_that_comes_too_late_for_the_loser_of_a_race_goes_on_at_its_next_park",
+        ),
+    ),
+    Bug(
         "dead-bodies-keep-their-slots",
         (Edit(f"{ENGINE}/slots.py", "        _take_back(limit, slot, using=using)", "        pass"),),
         ("tests/engine/test_step_limits.py::test_a_holder_gives_its_slot_back_with_its_lease",),
@@ -917,7 +973,7 @@ BUGS = (
         (
             Edit(
                 f"{ENGINE}/transitions.py",
-                "        if execution.limited:\n            slots.lend(execution, using=claim.using)\n",
+                "            slots.lend(execution, using=claim.using)\n",
                 "",
             ),
         ),
