@@ -35,8 +35,8 @@ class _Hourly:
             self.an_hour_later()
 
     def an_hour_later(self) -> None:
-        """It is the past that moves."""
-        Schedule.objects.update(next_at=F("next_at") - HOUR, due_at=F("next_at") - HOUR, last_at=F("last_at") - HOUR)
+        """It is the past that moves. No column is set from another: MariaDB assigns from left to right."""
+        Schedule.objects.update(next_at=F("next_at") - HOUR, due_at=F("due_at") - HOUR, last_at=F("last_at") - HOUR)
         for tick in ScheduleTick.objects.order_by("nominal_at"):
             ScheduleTick.objects.filter(pk=tick.pk).update(nominal_at=tick.nominal_at - HOUR)
 
