@@ -964,6 +964,17 @@ BUGS = (
         ("tests/schedules/test_catch_up.py::test_a_very_late_all_is_done_in_bounded_transactions",),
     ),
     Bug(
+        "waiting-tick-failed-by-whoever-has-not-got-its-workflow",
+        (
+            Edit(
+                f"{ENGINE}/schedules/planning.py",
+                "        if waited >= REFUSED_LONG_SECONDS:",
+                "        if waited >= REFUSED_LONG_SECONDS or not is_due:",
+            ),
+        ),
+        ("tests/schedules/test_firing.py::test_what_waits_is_left_to_others_who_know_its_workflow[has ended]",),
+    ),
+    Bug(
         "tick-and-start-in-two-transactions",
         (
             Edit(

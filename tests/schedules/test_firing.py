@@ -1,14 +1,17 @@
 """Firing: what a tick starts, what it refuses, and that one bad schedule is nobody else's problem."""
 
 import logging
+from contextlib import contextmanager
 
 import pytest
 from django.db import IntegrityError, transaction
 
 from django_durable import client, workflow
 from django_durable.cadence import Cron
-from django_durable.engine.schedules import firing, planning, times, writing
+from django_durable.engine import worker
+from django_durable.engine.schedules import firing, inputs, planning, times, writing
 from django_durable.models import Execution, Schedule, ScheduleTick, Timer
+from django_durable.registry import Registry
 from tests.schedules.making import HOUR, MINUTE, SECOND, START, holding, make, outcomes
 
 
@@ -223,6 +226,50 @@ def test_a_workflow_that_nobody_knows_fails_its_ticks(at_start):
     at_start.advance(3 * HOUR)
     assert outcomes(schedule) == "fff"
     assert "nowhere" in reasons()[0][1]
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """Inside of it, whoever fires schedules has not got their workflows; workers have."""
+
+    @contextmanager
+    def enter():
+        with monkeypatch.context() as patch:
+            for module in (planning, inputs):
+                patch.setattr(module, "registry", Registry())
+            yield
+
+    return enter
+
+
+@pytest.mark.parametrize("max_runs", [None, 2], ids=["goes on", "has ended"])
+def test_what_waits_is_left_to_others_who_know_its_workflow(at_start, elsewhere, caplog, max_runs):
+    schedule = make(holding(), overlap="buffer_one", max_runs=max_runs)
+    at_start.advance(2 * HOUR)
+    due_at = Schedule.objects.get().due_at
+    client.signal(Execution.objects.get(), "go")
+    worker.drain("default", using="default")
+    with elsewhere():
+        for _ in range(3):
+            at_start.clock.advance(10 * SECOND)
+            firing.fire_due(using="default")
+    schedule.refresh_from_db()
+    assert (outcomes(schedule), caplog.text) == ("sb", "")
+    assert (schedule.due_at, schedule.refused_since) == (due_at, START + 2 * HOUR + 10 * SECOND)
+    at_start.run_until_idle()
+    assert outcomes(schedule) == "ss"
+
+
+def test_what_waits_for_a_workflow_that_nobody_knows_fails_in_the_end(at_start, elsewhere):
+    schedule = make(holding(), overlap="buffer_one")
+    at_start.advance(2 * HOUR)
+    client.signal(Execution.objects.get(), "go")
+    worker.drain("default", using="default")
+    with elsewhere():
+        firing.fire_due(using="default")
+        at_start.clock.advance(MINUTE)
+        firing.fire_due(using="default")
+    assert outcomes(schedule) == "sf"
 
 
 def test_a_schedule_that_cannot_be_read_is_put_off_and_told_in_the_log(at_start, plain, caplog):

@@ -93,9 +93,9 @@ def make(
     if schedule.pause_after_failures is not None and schedule.failures >= schedule.pause_after_failures:
         _pause(schedule, now)
         return plan
-    if _is_refused(schedule, now):
-        return plan
     is_due = schedule.due_at is not None and schedule.due_at <= now
+    if _is_refused(schedule, now, is_due=is_due):
+        return plan
     if not (is_due and schedule.overlap in overlapping.STOPPING):  # else it takes the place of what waits
         _release(plan, waiting)
     if is_due:
@@ -119,16 +119,17 @@ def _pause(schedule: Schedule, now: datetime) -> None:
     schedule.failures = 0  # whoever resumes it gives it as many again
 
 
-def _is_refused(schedule: Schedule, now: datetime) -> bool:
-    """This process has not got its workflow: leave it, for a minute, to one that has."""
+def _is_refused(schedule: Schedule, now: datetime, *, is_due: bool) -> bool:
+    """This process has not got its workflow: leave it, for a minute, to one that has; what waits too."""
     try:
         registry.find(schedule.workflow)
     except UnknownWorkflowError:
         schedule.refused_since = schedule.refused_since or now
         waited = (now - schedule.refused_since).total_seconds()
-        if waited >= REFUSED_LONG_SECONDS or schedule.due_at is None:
+        if waited >= REFUSED_LONG_SECONDS:
             return False
-        schedule.due_at = now + timedelta(seconds=min(max(waited, 1.0), LONGEST_BACKOFF_SECONDS))
+        if is_due:  # a tick that is still to come must not be due before its time
+            schedule.due_at = now + timedelta(seconds=min(max(waited, 1.0), LONGEST_BACKOFF_SECONDS))
         return True
     schedule.refused_since = None
     return False
