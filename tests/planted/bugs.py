@@ -48,6 +48,7 @@ _CLOCKS = "tests/concurrency/test_wrong_clocks.py"
 _FINDING = "tests/client/test_finding.py"
 
 _CADENCE = "tests/cadence"
+_OVERLAP = "tests/schedules/test_overlap.py"
 
 BUGS = (
     Bug(
@@ -973,6 +974,17 @@ BUGS = (
             ),
         ),
         ("tests/schedules/test_firing.py::test_what_waits_is_left_to_others_who_know_its_workflow[has ended]",),
+    ),
+    Bug(
+        "waiting-tick-released-though-it-was-paused-meanwhile",
+        (
+            Edit(
+                f"{ENGINE}/schedules/firing.py",
+                "    if schedule.status == ScheduleStatus.PAUSED:  #",
+                "    if False:  #",
+            ),
+        ),
+        (f"{_OVERLAP}::test_what_waits_does_not_start_if_it_is_paused_between_a_look_and_the_lock",),
     ),
     Bug(
         "tick-and-start-in-two-transactions",

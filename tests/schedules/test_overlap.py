@@ -3,6 +3,7 @@
 import pytest
 
 from django_durable import Cancelled, client, workflow
+from django_durable.engine import worker
 from django_durable.engine.schedules import firing, overlapping
 from django_durable.engine.schedules.overlapping import Place
 from django_durable.models import Execution, Schedule, ScheduleTick, Status
@@ -122,6 +123,25 @@ def test_what_waits_does_not_start_while_the_schedule_is_paused(at_start):
     Schedule.objects.update(status="active", paused_at=None, due_at=schedule.next_at)
     at_start.run_until_idle()
     assert outcomes(schedule) == "ss"
+
+
+def test_what_waits_does_not_start_if_it_is_paused_between_a_look_and_the_lock(at_start, monkeypatch):
+    schedule = make(holding(), overlap="buffer_one")
+    at_start.advance(2 * HOUR)
+    client.signal(Execution.objects.get(), "go")
+    worker.drain("default", using="default")
+    releasable = firing._releasable
+
+    def paused_meanwhile(using):
+        found = releasable(using)
+        client.pause_schedule(schedule, actor="ada")
+        return found
+
+    monkeypatch.setattr(firing, "_releasable", paused_meanwhile)
+    firing._fire_batch(lambda: firing._releasable("default"), "default")
+    firing._fire_alone(schedule.pk, "default")
+    schedule.refresh_from_db()
+    assert (outcomes(schedule), schedule.status, schedule.paused_by) == ("sb", "paused", "ada")
 
 
 def test_what_waits_starts_though_no_time_is_left(at_start):

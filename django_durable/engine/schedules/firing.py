@@ -23,7 +23,7 @@ from django_durable.engine.schedules import planning, settling, writing
 from django_durable.engine.schedules.planning import MOST_FIRED, Plan
 from django_durable.engine.schedules.settling import Standing
 from django_durable.engine.schedules.writing import AloneError, MovedError
-from django_durable.models import OPEN, Schedule, ScheduleTick
+from django_durable.models import OPEN, Schedule, ScheduleStatus, ScheduleTick
 
 logger = logging.getLogger("django_durable.worker")
 
@@ -150,6 +150,8 @@ def _look(schedules: Sequence[Schedule], using: str) -> list[tuple[Schedule, Sta
 def _planned(
     schedule: Schedule, standing: Standing, using: str, known: Collection[datetime] = frozenset()
 ) -> Plan | None:
+    if schedule.status == ScheduleStatus.PAUSED:  # since it was looked for: it was not locked then
+        return None
     now: datetime = vars(schedule)["database_now"]
     waiting = _waiting(schedule, using) if schedule.buffered else []
     try:
