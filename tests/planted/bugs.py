@@ -987,6 +987,17 @@ BUGS = (
         (f"{_OVERLAP}::test_what_waits_does_not_start_if_it_is_paused_between_a_look_and_the_lock",),
     ),
     Bug(
+        "schedule-paused-by-failures-in-silence",
+        (
+            Edit(
+                f"{ENGINE}/schedules/planning.py",
+                "        plan.gives_up = True",
+                "        pass",
+            ),
+        ),
+        ("tests/schedules/test_firing.py::test_so_many_failures_in_a_row_pause_it",),
+    ),
+    Bug(
         "tick-and-start-in-two-transactions",
         (
             Edit(

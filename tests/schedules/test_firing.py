@@ -10,7 +10,7 @@ from django_durable import client, workflow
 from django_durable.cadence import Cron
 from django_durable.engine import worker
 from django_durable.engine.schedules import firing, inputs, planning, times, writing
-from django_durable.models import Execution, Schedule, ScheduleTick, Timer
+from django_durable.models import AuditEntry, Execution, Schedule, ScheduleTick, Timer
 from django_durable.registry import Registry
 from tests.schedules.making import HOUR, MINUTE, SECOND, START, holding, make, outcomes
 
@@ -155,17 +155,22 @@ def test_failures_in_a_row_are_counted(at_start, ends, failures):
     assert (schedule.failures, schedule.status) == (failures, "active")
 
 
-def test_so_many_failures_in_a_row_pause_it(at_start):
+def test_so_many_failures_in_a_row_pause_it(at_start, caplog, django_capture_on_commit_callbacks):
     schedule = make(holding(), pause_after_failures=2)
     for _ in range(2):
         at_start.advance(HOUR)
         end_last(at_start, "failed")
-    at_start.advance(5 * HOUR)
+    with django_capture_on_commit_callbacks(execute=True):
+        at_start.advance(5 * HOUR)
     schedule.refresh_from_db()
     assert outcomes(schedule) == "ss"
     assert (schedule.status, schedule.due_at, schedule.paused_at) == ("paused", None, START + 3 * HOUR)
     assert schedule.paused_reason == "2 executions in a row have ended without success"
     assert schedule.next_at == START + 3 * HOUR
+    told = AuditEntry.objects.get(kind="schedule_failed")
+    assert (told.actor, told.reason, told.after["status"]) == ("", schedule.paused_reason, "paused")
+    warnings = [record for record in caplog.records if "Schedule holding is paused" in record.message]
+    assert [record.levelname for record in warnings] == ["WARNING"]
 
 
 def test_executions_that_were_deleted_are_over(at_start):

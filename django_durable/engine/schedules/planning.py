@@ -34,7 +34,7 @@ class Start:
 class Plan:
     """ticks: new rows. starts: of those and of the buffered ones. replaces: what waits is skipped, and how many.
 
-    stops: the open executions, first of all.
+    stops: the open executions, first of all. gives_up: it was paused, after failures in a row.
     """
 
     schedule: Schedule
@@ -47,6 +47,7 @@ class Plan:
     starts: list[Start] = field(default_factory=list)
     stops: bool = False
     replaces: int = 0
+    gives_up: bool = False
 
     @property
     def is_running(self) -> bool:
@@ -92,6 +93,7 @@ def make(
     schedule.failures = standing.failures(schedule.failures)
     if schedule.pause_after_failures is not None and schedule.failures >= schedule.pause_after_failures:
         _pause(schedule, now)
+        plan.gives_up = True
         return plan
     is_due = schedule.due_at is not None and schedule.due_at <= now
     if _is_refused(schedule, now, is_due=is_due):
