@@ -998,6 +998,11 @@ BUGS = (
         ("tests/schedules/test_firing.py::test_so_many_failures_in_a_row_pause_it",),
     ),
     Bug(
+        "old-tick-of-a-continued-run-deleted",
+        (Edit(f"{ENGINE}/schedules/pruning.py", "CLOSED - {Status.CONTINUED}", "CLOSED"),),
+        ("tests/schedules/test_pruning.py::test_one_whose_run_goes_on_in_what_it_was_continued_as_is_kept",),
+    ),
+    Bug(
         "tick-and-start-in-two-transactions",
         (
             Edit(
