@@ -1003,6 +1003,11 @@ BUGS = (
         ("tests/schedules/test_pruning.py::test_one_whose_run_goes_on_in_what_it_was_continued_as_is_kept",),
     ),
     Bug(
+        "retried-run-not-open-to-its-schedule",
+        (Edit(f"{ENGINE}/retrying.py", "    settling.reopen(execution.pk, using=using)\n", ""),),
+        (f"{_OVERLAP}::test_one_that_is_retried_after_its_end_is_open_again[True]",),
+    ),
+    Bug(
         "tick-and-start-in-two-transactions",
         (
             Edit(
