@@ -144,7 +144,7 @@ def _fire(plan: Plan) -> None:
     open_ones = [late for late in passed.ticks if late.nominal_at not in skipped]
     counted = Passed(open_ones, passed.next_at, passed.is_cut)
     found = catching_up.sort(counted, now, policy=schedule.catch_up, window_seconds=schedule.catch_up_seconds)
-    if passed.is_cut and passed.ticks and not found.fired:
+    if passed.is_cut and found.missed and not found.fired:
         _note_many(plan, passed.ticks, found.reason)
     else:
         reasons = dict.fromkeys((late.nominal_at for late in found.missed), found.reason)
