@@ -2,14 +2,16 @@
 
 import logging
 from contextlib import contextmanager
+from itertools import count
 
 import pytest
 from django.db import IntegrityError, transaction
 
-from django_durable import client, workflow
+from django_durable import client, clock, dispatch, workflow
 from django_durable.cadence import Cron
 from django_durable.engine import worker
 from django_durable.engine.schedules import firing, inputs, planning, times, writing
+from django_durable.engine.tick import tick
 from django_durable.models import AuditEntry, Execution, Schedule, ScheduleTick, Timer
 from django_durable.registry import Registry
 from tests.schedules.making import HOUR, MINUTE, SECOND, START, holding, make, outcomes
@@ -180,6 +182,22 @@ def test_executions_that_were_deleted_are_over(at_start):
     client.delete(Execution.objects.get())
     at_start.advance(HOUR)
     assert outcomes(schedule) == "ss"
+
+
+def test_a_crowd_that_is_due_keeps_no_other_work_waiting(at_start, plain, monkeypatch):
+    """Each tick hints at the queues first, and fires for a bounded time: here two batches, each of which takes 1 s."""
+    hints = []
+    monkeypatch.setattr(dispatch, "drain", lambda queue, **_: hints.append((queue, ScheduleTick.objects.count())))
+    monkeypatch.setattr(clock, "process_seconds", count(step=1.0).__next__)
+    monkeypatch.setattr(firing, "BATCH", 10)
+    for number in range(50):
+        make(plain, name=f"of a crowd {number}")
+    plain.start()
+    at_start.clock.advance(HOUR)
+    for _ in range(3):
+        tick(using="default")
+    assert hints == [("default", 0), ("default", 20), ("default", 40)]
+    assert ScheduleTick.objects.filter(outcome="started").count() == 50
 
 
 # -- refused ----------------------------------------------------------------------------------------------
