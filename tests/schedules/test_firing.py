@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from itertools import count
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 
 from django_durable import client, clock, dispatch, workflow
 from django_durable.cadence import Cron
@@ -336,6 +336,27 @@ def test_a_schedule_that_cannot_be_written_is_put_off_and_the_others_are_not(at_
     assert (outcomes(bad), outcomes(good)) == ("", "s")
     bad.refresh_from_db()
     assert (bad.next_at, bad.due_at) == (START + HOUR, START + HOUR + MINUTE)
+
+
+def test_one_that_meets_a_lock_is_put_off_a_little_and_the_others_are_not(at_start, monkeypatch, caplog):
+    held = holding()
+    bad, good = (make(held, name=name, overlap="terminate_other", catch_up="none") for name in ("bad", "good"))
+    at_start.advance(HOUR)
+    stop = writing._stop
+
+    def meets(plan, using):
+        if plan.schedule.pk == bad.pk:
+            raise OperationalError("canceling statement due to lock timeout")
+        stop(plan, using)
+
+    at_start.clock.advance(HOUR)
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "_stop", meets)
+        firing.fire_due(using="default")
+    assert (outcomes(bad), outcomes(good)) == ("s", "ss")
+    assert f"Schedule {bad.pk} met a lock for too long" in caplog.text
+    at_start.advance(10 * SECOND)
+    assert outcomes(bad) == "ss"
 
 
 def test_code_of_the_project_that_raises_is_one_schedule_s_problem(at_start, plain, monkeypatch):
