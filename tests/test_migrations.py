@@ -8,7 +8,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 
-from django_durable.models import Execution, Timer
+from django_durable.models import Execution, Schedule, Timer
 from tests.models import rows
 
 TABLES = {model._meta.db_table for model in apps.get_app_config("django_durable").get_models()}
@@ -69,3 +69,22 @@ def test_keys_are_held_as_before_and_those_that_cannot_be_are_dropped_on_the_way
     held = Execution.objects.order_by("key").values_list("key", "key_scope").exclude(key=None)
     assert list(held) == [("a", "flow"), ("c", "flow")]
     assert Execution.objects.filter(key=None, key_scope=None).count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_tables_of_schedules_are_made_anew_beside_rows_both_ways():
+    before = ("django_durable", "0019_step_limits")
+    execution = rows.closed()
+    rows.tick(execution=execution)
+    try:
+        call_command("migrate", *before, verbosity=0)
+        old = MigrationLoader(connection).project_state([before]).apps
+        schedule = old.get_model("django_durable", "Schedule").objects.create(name="nightly", workflow="flow", input="")
+        old.get_model("django_durable", "ScheduleTick").objects.create(
+            schedule=schedule, nominal_at=schedule.created_at, outcome="started", execution_id=execution.pk
+        )
+    finally:
+        call_command("migrate", "django_durable", verbosity=0)
+    assert not Schedule.objects.exists()
+    assert Execution.objects.get() == execution
+    assert rows.tick(execution=execution).pk

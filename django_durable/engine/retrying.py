@@ -19,6 +19,7 @@ from django_durable.definitions import registry
 from django_durable.engine import causes, countdown, families, going_back, patching, payloads, set_aside
 from django_durable.engine.history import RETRIED, Checkpoint
 from django_durable.engine.orders import Subject, Verb, give
+from django_durable.engine.schedules import settling
 from django_durable.engine.starting import priority_of
 from django_durable.exceptions import ExecutionConflict, UnknownWorkflowError
 from django_durable.models import Execution, Priority, Signal, Status, Timer
@@ -158,6 +159,7 @@ def _reopen(subject: Subject, how: How, history: Sequence[Checkpoint], status: S
         due_at=DatabaseNow(),
         wake_seq=(latest or 0) + 1,  # numbers of signals are used once
     )
+    settling.reopen(execution.pk, using=using)
 
 
 def _deadline(subject: Subject, how: How) -> Any:

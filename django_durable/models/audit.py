@@ -34,6 +34,7 @@ class AuditKind(models.TextChoices):
     STUCK_COMPENSATION = "stuck_compensation", "a compensation has used its attempts"
     STUCK_HISTORY_LIMIT = "stuck_history_limit", "its history is as long as it may get"
     UNSTUCK = "unstuck", "it goes on after it was stuck"
+    SCHEDULE_FAILED = "schedule_failed", "failures in a row have paused a schedule"
 
     STARTED = "started", "it was started"
     PARKED = "parked", "it waits"

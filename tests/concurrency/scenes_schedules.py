@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F
 
+from django_durable import client
 from django_durable.cadence import Interval
 from django_durable.clock import DatabaseNow
 from django_durable.engine.schedules import firing
@@ -35,8 +36,8 @@ class _Hourly:
             self.an_hour_later()
 
     def an_hour_later(self) -> None:
-        """It is the past that moves."""
-        Schedule.objects.update(next_at=F("next_at") - HOUR, due_at=F("next_at") - HOUR, last_at=F("last_at") - HOUR)
+        """It is the past that moves. No column is set from another: MariaDB assigns from left to right."""
+        Schedule.objects.update(next_at=F("next_at") - HOUR, due_at=F("due_at") - HOUR, last_at=F("last_at") - HOUR)
         for tick in ScheduleTick.objects.order_by("nominal_at"):
             ScheduleTick.objects.filter(pk=tick.pk).update(nominal_at=tick.nominal_at - HOUR)
 
@@ -117,6 +118,23 @@ def poller_x_pause() -> Scene:
     return stage.scene(agree, poller=fire, editor=pause)
 
 
+def release_x_pause() -> Scene:
+    """What waits starts before the pause, or not while it lasts."""
+    stage = _Hourly(running=True, overlap="buffer_one")
+    fire()
+    _work()
+
+    def pause() -> datetime | None:
+        return client.pause_schedule(stage.schedule).paused_at
+
+    def agree(outcomes: Outcomes) -> Iterable[str]:
+        yield from _expect(stage, "sb", "ss")(outcomes)
+        for tick in ScheduleTick.objects.filter(outcome="started", execution__created_at__gt=outcomes["operator"]):
+            yield f"{tick} was started behind the pause"
+
+    return stage.scene(agree, poller=release, operator=pause)
+
+
 def poller_x_new_cadence() -> Scene:
     """An edit under the lock: whichever comes first, the tick of the old cadence is not fired behind it."""
     stage = _Hourly()
@@ -194,6 +212,7 @@ def release_x_end() -> Scene:
 PAIRS: dict[str, tuple[Callable[[], Scene], int]] = {
     "schedules: poller x poller": (poller_x_poller, 4),
     "schedules: release x release": (release_x_release, 4),
+    "schedules: release x pause": (release_x_pause, 4),
     "schedules: poller x pause": (poller_x_pause, 4),
     "schedules: poller x new cadence": (poller_x_new_cadence, 4),
     "schedules: poller x remove": (poller_x_remove, 4),

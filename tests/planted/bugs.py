@@ -48,6 +48,7 @@ _CLOCKS = "tests/concurrency/test_wrong_clocks.py"
 _FINDING = "tests/client/test_finding.py"
 
 _CADENCE = "tests/cadence"
+_OVERLAP = "tests/schedules/test_overlap.py"
 
 BUGS = (
     Bug(
@@ -1018,6 +1019,60 @@ BUGS = (
             ),
         ),
         ("tests/schedules/test_catch_up.py::test_a_very_late_all_is_done_in_bounded_transactions",),
+    ),
+    Bug(
+        "waiting-tick-failed-by-whoever-has-not-got-its-workflow",
+        (
+            Edit(
+                f"{ENGINE}/schedules/planning.py",
+                "        if waited >= REFUSED_LONG_SECONDS:",
+                "        if waited >= REFUSED_LONG_SECONDS or not is_due:",
+            ),
+        ),
+        ("tests/schedules/test_firing.py::test_what_waits_is_left_to_others_who_know_its_workflow[has ended]",),
+    ),
+    Bug(
+        "waiting-tick-released-though-it-was-paused-meanwhile",
+        (
+            Edit(
+                f"{ENGINE}/schedules/firing.py",
+                "    if schedule.status == ScheduleStatus.PAUSED:  #",
+                "    if False:  #",
+            ),
+        ),
+        (f"{_OVERLAP}::test_what_waits_does_not_start_if_it_is_paused_between_a_look_and_the_lock",),
+    ),
+    Bug(
+        "schedule-paused-by-failures-in-silence",
+        (
+            Edit(
+                f"{ENGINE}/schedules/planning.py",
+                "        plan.gives_up = True",
+                "        pass",
+            ),
+        ),
+        ("tests/schedules/test_firing.py::test_so_many_failures_in_a_row_pause_it",),
+    ),
+    Bug(
+        "old-tick-of-a-continued-run-deleted",
+        (Edit(f"{ENGINE}/schedules/pruning.py", "CLOSED - {Status.CONTINUED}", "CLOSED"),),
+        ("tests/schedules/test_pruning.py::test_one_whose_run_goes_on_in_what_it_was_continued_as_is_kept",),
+    ),
+    Bug(
+        "retried-run-not-open-to-its-schedule",
+        (Edit(f"{ENGINE}/retrying.py", "    settling.reopen(execution.pk, using=using)\n", ""),),
+        (f"{_OVERLAP}::test_one_that_is_retried_after_its_end_is_open_again[True]",),
+    ),
+    Bug(
+        "schedule-that-meets-a-lock-stops-the-poller",
+        (
+            Edit(
+                f"{ENGINE}/schedules/firing.py",
+                "        if not connections[using].is_usable():",
+                "        if True:",
+            ),
+        ),
+        ("tests/schedules/test_firing.py::test_one_that_meets_a_lock_is_put_off_a_little_and_the_others_are_not",),
     ),
     Bug(
         "tick-and-start-in-two-transactions",

@@ -102,6 +102,15 @@ def test_excluded_dates_are_skipped_and_do_not_hide_the_latest(at_start, plain):
     assert Execution.objects.count() == 1
 
 
+def test_a_day_without_a_start_is_skipped_and_not_missed_for_no_reason(at_start, plain):
+    calendar = Excluded([START.date()])
+    schedule = make(plain, every=MINUTE, catch_up="none", excluded=calendar.dump())
+    come_late(at_start, timedelta(days=2))
+    assert sum(schedule.ticks.values_list("count", flat=True)) == 2 * 24 * 60
+    assert not ScheduleTick.objects.filter(outcome="missed", reason="").exists()
+    assert ScheduleTick.objects.filter(outcome="skipped").count() > 600
+
+
 def test_a_very_late_all_is_done_in_bounded_transactions(at_start, plain):
     schedule = make(plain, every=MINUTE, catch_up="all", catch_up_seconds=10 * 3600, overlap="allow")
     at_start.clock.advance(2 * HOUR)

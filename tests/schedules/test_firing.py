@@ -1,14 +1,19 @@
 """Firing: what a tick starts, what it refuses, and that one bad schedule is nobody else's problem."""
 
 import logging
+from contextlib import contextmanager
+from itertools import count
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 
-from django_durable import client, workflow
+from django_durable import client, clock, dispatch, workflow
 from django_durable.cadence import Cron
-from django_durable.engine.schedules import firing, planning, times, writing
-from django_durable.models import Execution, Schedule, ScheduleTick, Timer
+from django_durable.engine import worker
+from django_durable.engine.schedules import firing, inputs, planning, times, writing
+from django_durable.engine.tick import tick
+from django_durable.models import AuditEntry, Execution, Schedule, ScheduleTick, Timer
+from django_durable.registry import Registry
 from tests.schedules.making import HOUR, MINUTE, SECOND, START, holding, make, outcomes
 
 
@@ -152,17 +157,22 @@ def test_failures_in_a_row_are_counted(at_start, ends, failures):
     assert (schedule.failures, schedule.status) == (failures, "active")
 
 
-def test_so_many_failures_in_a_row_pause_it(at_start):
+def test_so_many_failures_in_a_row_pause_it(at_start, caplog, django_capture_on_commit_callbacks):
     schedule = make(holding(), pause_after_failures=2)
     for _ in range(2):
         at_start.advance(HOUR)
         end_last(at_start, "failed")
-    at_start.advance(5 * HOUR)
+    with django_capture_on_commit_callbacks(execute=True):
+        at_start.advance(5 * HOUR)
     schedule.refresh_from_db()
     assert outcomes(schedule) == "ss"
     assert (schedule.status, schedule.due_at, schedule.paused_at) == ("paused", None, START + 3 * HOUR)
     assert schedule.paused_reason == "2 executions in a row have ended without success"
     assert schedule.next_at == START + 3 * HOUR
+    told = AuditEntry.objects.get(kind="schedule_failed")
+    assert (told.actor, told.reason, told.after["status"]) == ("", schedule.paused_reason, "paused")
+    warnings = [record for record in caplog.records if "Schedule holding is paused" in record.message]
+    assert [record.levelname for record in warnings] == ["WARNING"]
 
 
 def test_executions_that_were_deleted_are_over(at_start):
@@ -172,6 +182,22 @@ def test_executions_that_were_deleted_are_over(at_start):
     client.delete(Execution.objects.get())
     at_start.advance(HOUR)
     assert outcomes(schedule) == "ss"
+
+
+def test_a_crowd_that_is_due_keeps_no_other_work_waiting(at_start, plain, monkeypatch):
+    """Each tick hints at the queues first, and fires for a bounded time: here two batches, each of which takes 1 s."""
+    hints = []
+    monkeypatch.setattr(dispatch, "drain", lambda queue, **_: hints.append((queue, ScheduleTick.objects.count())))
+    monkeypatch.setattr(clock, "process_seconds", count(step=1.0).__next__)
+    monkeypatch.setattr(firing, "BATCH", 10)
+    for number in range(50):
+        make(plain, name=f"of a crowd {number}")
+    plain.start()
+    at_start.clock.advance(HOUR)
+    for _ in range(3):
+        tick(using="default")
+    assert hints == [("default", 0), ("default", 20), ("default", 40)]
+    assert ScheduleTick.objects.filter(outcome="started").count() == 50
 
 
 # -- refused ----------------------------------------------------------------------------------------------
@@ -225,6 +251,50 @@ def test_a_workflow_that_nobody_knows_fails_its_ticks(at_start):
     assert "nowhere" in reasons()[0][1]
 
 
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """Inside of it, whoever fires schedules has not got their workflows; workers have."""
+
+    @contextmanager
+    def enter():
+        with monkeypatch.context() as patch:
+            for module in (planning, inputs):
+                patch.setattr(module, "registry", Registry())
+            yield
+
+    return enter
+
+
+@pytest.mark.parametrize("max_runs", [None, 2], ids=["goes on", "has ended"])
+def test_what_waits_is_left_to_others_who_know_its_workflow(at_start, elsewhere, caplog, max_runs):
+    schedule = make(holding(), overlap="buffer_one", max_runs=max_runs)
+    at_start.advance(2 * HOUR)
+    due_at = Schedule.objects.get().due_at
+    client.signal(Execution.objects.get(), "go")
+    worker.drain("default", using="default")
+    with elsewhere():
+        for _ in range(3):
+            at_start.clock.advance(10 * SECOND)
+            firing.fire_due(using="default")
+    schedule.refresh_from_db()
+    assert (outcomes(schedule), caplog.text) == ("sb", "")
+    assert (schedule.due_at, schedule.refused_since) == (due_at, START + 2 * HOUR + 10 * SECOND)
+    at_start.run_until_idle()
+    assert outcomes(schedule) == "ss"
+
+
+def test_what_waits_for_a_workflow_that_nobody_knows_fails_in_the_end(at_start, elsewhere):
+    schedule = make(holding(), overlap="buffer_one")
+    at_start.advance(2 * HOUR)
+    client.signal(Execution.objects.get(), "go")
+    worker.drain("default", using="default")
+    with elsewhere():
+        firing.fire_due(using="default")
+        at_start.clock.advance(MINUTE)
+        firing.fire_due(using="default")
+    assert outcomes(schedule) == "sf"
+
+
 def test_a_schedule_that_cannot_be_read_is_put_off_and_told_in_the_log(at_start, plain, caplog):
     make(plain)
     Schedule.objects.update(cadence='{"kind": "cron", "expression": "61 * * * *", "timezone": "UTC"}')
@@ -266,6 +336,27 @@ def test_a_schedule_that_cannot_be_written_is_put_off_and_the_others_are_not(at_
     assert (outcomes(bad), outcomes(good)) == ("", "s")
     bad.refresh_from_db()
     assert (bad.next_at, bad.due_at) == (START + HOUR, START + HOUR + MINUTE)
+
+
+def test_one_that_meets_a_lock_is_put_off_a_little_and_the_others_are_not(at_start, monkeypatch, caplog):
+    held = holding()
+    bad, good = (make(held, name=name, overlap="terminate_other", catch_up="none") for name in ("bad", "good"))
+    at_start.advance(HOUR)
+    stop = writing._stop
+
+    def meets(plan, using):
+        if plan.schedule.pk == bad.pk:
+            raise OperationalError("canceling statement due to lock timeout")
+        stop(plan, using)
+
+    at_start.clock.advance(HOUR)
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "_stop", meets)
+        firing.fire_due(using="default")
+    assert (outcomes(bad), outcomes(good)) == ("s", "ss")
+    assert f"Schedule {bad.pk} met a lock for too long" in caplog.text
+    at_start.advance(10 * SECOND)
+    assert outcomes(bad) == "ss"
 
 
 def test_code_of_the_project_that_raises_is_one_schedule_s_problem(at_start, plain, monkeypatch):

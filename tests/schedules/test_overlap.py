@@ -3,7 +3,8 @@
 import pytest
 
 from django_durable import Cancelled, client, workflow
-from django_durable.engine.schedules import firing, overlapping
+from django_durable.engine import worker
+from django_durable.engine.schedules import firing, overlapping, writing
 from django_durable.engine.schedules.overlapping import Place
 from django_durable.models import Execution, Schedule, ScheduleTick, Status
 from tests.schedules.making import HOUR, MINUTE, START, holding, make, outcomes
@@ -122,6 +123,61 @@ def test_what_waits_does_not_start_while_the_schedule_is_paused(at_start):
     Schedule.objects.update(status="active", paused_at=None, due_at=schedule.next_at)
     at_start.run_until_idle()
     assert outcomes(schedule) == "ss"
+
+
+def test_what_waits_does_not_start_if_it_is_paused_between_a_look_and_the_lock(at_start, monkeypatch):
+    schedule = make(holding(), overlap="buffer_one")
+    at_start.advance(2 * HOUR)
+    client.signal(Execution.objects.get(), "go")
+    worker.drain("default", using="default")
+    releasable = firing._releasable
+
+    def paused_meanwhile(using):
+        found = releasable(using)
+        client.pause_schedule(schedule, actor="ada")
+        return found
+
+    monkeypatch.setattr(firing, "_releasable", paused_meanwhile)
+    firing._fire_batch(lambda: firing._releasable("default"), "default")
+    firing._fire_alone(schedule.pk, "default")
+    schedule.refresh_from_db()
+    assert (outcomes(schedule), schedule.status, schedule.paused_by) == ("sb", "paused", "ada")
+
+
+@pytest.mark.parametrize("is_counted", [True, False])
+def test_one_that_is_retried_after_its_end_is_open_again(at_start, is_counted):
+    make(holding(), overlap="skip")
+    at_start.advance(HOUR)
+    first = Execution.objects.get()
+    client.terminate(first)
+    if is_counted:
+        at_start.advance(HOUR)
+        at_start.signal(Execution.objects.latest("created_at"), "go")
+    client.retry(first, actor="ada")
+    at_start.advance(HOUR)
+    assert ScheduleTick.objects.latest("nominal_at").outcome == "skipped"
+    assert statuses().count("waiting") == 1
+    at_start.signal(first, "go")
+    at_start.advance(HOUR)
+    assert ScheduleTick.objects.latest("nominal_at").outcome == "started"
+
+
+def test_one_that_is_retried_while_its_end_is_counted_is_open_again(at_start, monkeypatch):
+    schedule = make(holding(), overlap="skip")
+    at_start.advance(HOUR)
+    first = Execution.objects.get()
+    client.terminate(first)
+    store = writing._store
+
+    def retried_meanwhile(plans, using):
+        store(plans, using)
+        client.retry(first, actor="ada")
+
+    at_start.clock.advance(HOUR)
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "_store", retried_meanwhile)
+        firing.fire_due(using="default")
+    assert schedule.ticks.started().filter(execution=first).exists()
 
 
 def test_what_waits_starts_though_no_time_is_left(at_start):

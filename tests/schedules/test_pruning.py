@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from django_durable import client
+from django_durable import client, workflow
 from django_durable.engine import chores
 from django_durable.engine.schedules import firing, pruning
 from django_durable.models import Execution, ScheduleTick
@@ -40,6 +40,25 @@ def test_a_started_one_goes_once_its_execution_has_ended_though_nobody_has_count
     at_start.clock.advance(timedelta(days=1))
     pruning.prune(using="default")
     assert [tick.outcome for tick in ScheduleTick.objects.all()] == ["buffered"]
+
+
+def test_one_whose_run_goes_on_in_what_it_was_continued_as_is_kept(at_start):
+    @workflow("long")
+    def long(ctx):
+        ctx.wait_for_signal("go")
+        ctx.continue_as_new()
+
+    schedule = make(long)
+    at_start.advance(HOUR)
+    schedule.refresh_from_db()
+    client.pause_schedule(schedule)
+    at_start.clock.advance(pruning.KEPT + HOUR)
+    at_start.signal(Execution.objects.get(), "go")
+    pruning.prune(using="default")
+    client.resume_schedule(schedule)
+    at_start.advance(HOUR)
+    assert ScheduleTick.objects.get(outcome="skipped", count=1).reason == "the one before is running"
+    assert Execution.objects.filter(status="waiting").count() == 1
 
 
 def test_a_batch_is_bounded(at_start, old):

@@ -23,13 +23,14 @@ from django_durable.engine.schedules import planning, settling, writing
 from django_durable.engine.schedules.planning import MOST_FIRED, Plan
 from django_durable.engine.schedules.settling import Standing
 from django_durable.engine.schedules.writing import AloneError, MovedError
-from django_durable.models import OPEN, Schedule, ScheduleTick
+from django_durable.models import OPEN, Schedule, ScheduleStatus, ScheduleTick
 
 logger = logging.getLogger("django_durable.worker")
 
 BATCH = 100
 LONGEST_SECONDS = 1.5  # of a tick; what is left then is the next tick's
 PUT_OFF_SECONDS = 60.0  # of one that cannot be fired at all
+BUSY_SECONDS = 5.0  # of one that met a lock for too long; within the minute in which it is on time
 
 _have_fired: set[str] = set()  # aliases; whoever makes ticks deletes old ones
 
@@ -109,7 +110,10 @@ def _fire_alone(pk: UUID, using: str) -> None:
     except MovedError:  # it was edited at this moment: the next tick finds it as it is then
         pass
     except (OperationalError, InterfaceError):
-        raise
+        if not connections[using].is_usable():
+            raise
+        logger.warning("Schedule %s met a lock for too long; it is tried again soon.", pk, exc_info=True)
+        _put_off(pk, using, seconds=BUSY_SECONDS)
     except Error:
         logger.exception("Schedule %s cannot be fired; it is tried again in a minute.", pk)
         _put_off(pk, using)
@@ -119,8 +123,8 @@ def _waiting(schedule: Schedule, using: str) -> list[ScheduleTick]:
     return list(ScheduleTick.objects.using(using).buffered().filter(schedule=schedule)[:MOST_FIRED])
 
 
-def _put_off(pk: UUID, using: str) -> None:
-    later = DatabaseNow() + timedelta(seconds=PUT_OFF_SECONDS)
+def _put_off(pk: UUID, using: str, *, seconds: float = PUT_OFF_SECONDS) -> None:
+    later = DatabaseNow() + timedelta(seconds=seconds)
     Schedule.objects.using(using).filter(pk=pk).due().update(due_at=later, version=F("version") + 1)
 
 
@@ -150,6 +154,8 @@ def _look(schedules: Sequence[Schedule], using: str) -> list[tuple[Schedule, Sta
 def _planned(
     schedule: Schedule, standing: Standing, using: str, known: Collection[datetime] = frozenset()
 ) -> Plan | None:
+    if schedule.status == ScheduleStatus.PAUSED:  # since it was looked for: it was not locked then
+        return None
     now: datetime = vars(schedule)["database_now"]
     waiting = _waiting(schedule, using) if schedule.buffered else []
     try:

@@ -12,7 +12,7 @@ allow           starts
 What waits has its turn before what comes, unless that would stop it again. Of several ticks that come at once, those
 who would be stopped by the next are not begun: only the last is, and the others are skipped.
 
-One that was seen to end and is retried by a person after that does not count as open any more.
+One that has ended and is retried by a person is open again.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Start:
 class Plan:
     """ticks: new rows. starts: of those and of the buffered ones. replaces: what waits is skipped, and how many.
 
-    stops: the open executions, first of all.
+    stops: the open executions, first of all. gives_up: it was paused, after failures in a row.
     """
 
     schedule: Schedule
@@ -47,6 +47,7 @@ class Plan:
     starts: list[Start] = field(default_factory=list)
     stops: bool = False
     replaces: int = 0
+    gives_up: bool = False
 
     @property
     def is_running(self) -> bool:
@@ -92,10 +93,11 @@ def make(
     schedule.failures = standing.failures(schedule.failures)
     if schedule.pause_after_failures is not None and schedule.failures >= schedule.pause_after_failures:
         _pause(schedule, now)
-        return plan
-    if _is_refused(schedule, now):
+        plan.gives_up = True
         return plan
     is_due = schedule.due_at is not None and schedule.due_at <= now
+    if _is_refused(schedule, now, is_due=is_due):
+        return plan
     if not (is_due and schedule.overlap in overlapping.STOPPING):  # else it takes the place of what waits
         _release(plan, waiting)
     if is_due:
@@ -119,16 +121,17 @@ def _pause(schedule: Schedule, now: datetime) -> None:
     schedule.failures = 0  # whoever resumes it gives it as many again
 
 
-def _is_refused(schedule: Schedule, now: datetime) -> bool:
-    """This process has not got its workflow: leave it, for a minute, to one that has."""
+def _is_refused(schedule: Schedule, now: datetime, *, is_due: bool) -> bool:
+    """This process has not got its workflow: leave it, for a minute, to one that has; what waits too."""
     try:
         registry.find(schedule.workflow)
     except UnknownWorkflowError:
         schedule.refused_since = schedule.refused_since or now
         waited = (now - schedule.refused_since).total_seconds()
-        if waited >= REFUSED_LONG_SECONDS or schedule.due_at is None:
+        if waited >= REFUSED_LONG_SECONDS:
             return False
-        schedule.due_at = now + timedelta(seconds=min(max(waited, 1.0), LONGEST_BACKOFF_SECONDS))
+        if is_due:  # a tick that is still to come must not be due before its time
+            schedule.due_at = now + timedelta(seconds=min(max(waited, 1.0), LONGEST_BACKOFF_SECONDS))
         return True
     schedule.refused_since = None
     return False
@@ -141,7 +144,7 @@ def _fire(plan: Plan) -> None:
     open_ones = [late for late in passed.ticks if late.nominal_at not in skipped]
     counted = Passed(open_ones, passed.next_at, passed.is_cut)
     found = catching_up.sort(counted, now, policy=schedule.catch_up, window_seconds=schedule.catch_up_seconds)
-    if passed.is_cut and passed.ticks and not found.fired:
+    if passed.is_cut and found.missed and not found.fired:
         _note_many(plan, passed.ticks, found.reason)
     else:
         reasons = dict.fromkeys((late.nominal_at for late in found.missed), found.reason)

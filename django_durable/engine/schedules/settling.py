@@ -12,7 +12,17 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from django_durable.models import CLOSED, UNSUCCESSFUL, Execution, Overlap, Schedule, ScheduleTick, Status
+from django_durable.models import (
+    CLOSED,
+    OPEN,
+    UNSUCCESSFUL,
+    Execution,
+    Overlap,
+    Schedule,
+    ScheduleTick,
+    Status,
+    TickOutcome,
+)
 
 FAILED = UNSUCCESSFUL - {Status.CANCELLED}  # what a person has cancelled says nothing about the next one
 
@@ -70,12 +80,23 @@ def _last(continued: UUID, using: str) -> tuple[UUID | None, str | None]:
     return executions.last_of(chain).values_list("pk", "status").first() or (None, None)
 
 
+def reopen(execution_id: UUID, *, using: str) -> None:
+    """What was counted as ended is open once more, to the overlap policy too; its next end is counted again.
+
+    Transaction: must be called in that which opens it.
+    """
+    ticks = ScheduleTick.objects.using(using).filter(execution=execution_id, outcome=TickOutcome.STARTED)
+    ticks.update(live=True)
+
+
 def settle(standings: Iterable[Standing], *, using: str) -> None:
     """Mark as counted what has ended. Last in the transaction: a foreign key locks the execution that it leads to."""
     ticks = ScheduleTick.objects.using(using)
     ended = [tick for standing in standings for tick in standing.ended]
     if ended:
         ticks.filter(pk__in=ended).update(live=None)
+        # A retry that was committed before these rows were ours; one that comes now waits for them.
+        ticks.filter(pk__in=ended, execution__status__in=sorted(OPEN)).update(live=True)
     for standing in standings:
         for tick, execution in standing.moved.items():
             ticks.filter(pk=tick).update(execution=execution)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from uuid import UUID
 
-from django.db import Error
+from django.db import Error, transaction
 from django.db.models import F
 
 from django_durable.engine import batches, chains, forcing, statements, transitions
+from django_durable.engine.audit import audit
 from django_durable.engine.batches import StartOutcome
 from django_durable.engine.schedules import planning, settling
 from django_durable.engine.schedules.planning import Plan, Start
 from django_durable.exceptions import ExecutionClosedError, ExecutionNotFoundError
-from django_durable.models import Overlap, ScheduleStatus, ScheduleTick, TickOutcome
+from django_durable.models import AuditKind, Overlap, Schedule, ScheduleStatus, ScheduleTick, TickOutcome
+
+logger = logging.getLogger("django_durable.worker")
 
 MOVING = (
     "status",
@@ -57,6 +61,9 @@ def write(plans: Sequence[Plan], *, using: str) -> None:
     new = [tick for plan in plans for tick in plan.ticks if not _is_added_to_last(plan, tick, using)]
     ticks.bulk_create(new)
     _store(plans, using)
+    for plan in plans:
+        if plan.gives_up:
+            _tell_pause(plan.schedule, using)
     settling.settle([plan.standing for plan in plans], using=using)
 
 
@@ -99,6 +106,16 @@ def _store(plans: Sequence[Plan], using: str) -> None:
     rows = [([getattr(plan.schedule, name) for name in MOVING], plan.schedule.pk, plan.version) for plan in plans]
     if statements.move_schedules(using, MOVING, rows) != len(rows):
         raise MovedError
+
+
+def _tell_pause(schedule: Schedule, using: str) -> None:
+    """In the audit trail, and in the log once it is so."""
+    before = {"schedule": schedule.name, "status": str(ScheduleStatus.ACTIVE)}
+    after = {"schedule": schedule.name, "status": str(schedule.status), "paused_at": schedule.paused_at}
+    kind, reason = AuditKind.SCHEDULE_FAILED, schedule.paused_reason
+    audit(using, None, kind=kind, reason=reason, before=before, after=after)
+    told = partial(logger.warning, "Schedule %s is paused: %s.", schedule.name, reason)
+    transaction.on_commit(told, using=using)
 
 
 # -- those that are in the way -------------------------------------------------------------------------
