@@ -6,7 +6,7 @@ from io import StringIO
 
 import pytest
 from django.apps import apps
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, call_command, execute_from_command_line
 from django.db.models.signals import post_migrate
 
 from django_durable import Cron, Interval, ScheduleSpec, client, workflow
@@ -128,3 +128,11 @@ def test_two_of_one_name_are_refused(declared):
 
     with pytest.raises(CommandError, match="another id"):
         sync()
+
+
+def test_a_time_that_cannot_be_read_is_a_usage_error_without_a_traceback(hourly, capsys):
+    given = ["manage.py", "durable_schedules", "backfill", "hourly", "--start", "yesterday", "--end", "now"]
+    with pytest.raises(SystemExit):
+        execute_from_command_line(given)
+    assert "argument --start: 'yesterday': give a time with its zone" in capsys.readouterr().err
+    assert not Execution.objects.exists()
