@@ -50,7 +50,8 @@ class ScheduleSpec:
     cadence: a ``Cron`` or an ``Interval``. id: the schedule's name, unique in the database; default the workflow's.
     args, kwargs: the workflow's arguments; ``{scheduled_at}`` in a text of theirs, or in ``key``, is the nominal time.
     overlap: what becomes of a tick while an execution of this schedule is open. catch_up: what becomes of those that
-    nobody fired in time, catch_up_window: how old they may be. jitter: a tick is fired up to that much later.
+    nobody fired in time, catch_up_window: how old they may be. jitter: a tick is fired up to that much later, and
+    before the next.
     starts_at, ends_at: none before, none after. max_runs: no more starts than that. pause_after_failures: so many
     unsuccessful ends in a row pause it. excluded: dates without a start.
     labels, queue, priority, key: of each execution; default the workflow's.

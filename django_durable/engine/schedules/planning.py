@@ -215,7 +215,7 @@ def _move_on(schedule: Schedule, next_at: datetime | None, now: datetime) -> Non
     if next_at is None:
         end(schedule)
     else:
-        schedule.due_at = max(times.due_at(schedule.id, next_at, schedule.jitter_seconds), now)
+        schedule.due_at = max(times.due_at(schedule, next_at), now)
 
 
 def end(schedule: Schedule) -> None:
