@@ -17,6 +17,7 @@ from django_durable.engine.schedules import catching_up, inputs, overlapping, ti
 from django_durable.engine.schedules.overlapping import Place
 from django_durable.engine.schedules.settling import Standing
 from django_durable.engine.schedules.times import Late, Passed
+from django_durable.engine.schedules.upcoming import is_used_up
 from django_durable.exceptions import UnknownWorkflowError
 from django_durable.models import Overlap, Schedule, ScheduleStatus, ScheduleTick, TickOutcome
 
@@ -54,7 +55,7 @@ class Plan:
 
     @property
     def is_used_up(self) -> bool:
-        return self.schedule.max_runs is not None and self.schedule.runs >= self.schedule.max_runs
+        return is_used_up(self.schedule)
 
     def note(self, nominal_at: datetime, outcome: TickOutcome, reason: str = "", **more: Any) -> ScheduleTick:
         tick = ScheduleTick(

@@ -13,6 +13,8 @@ from django_durable import cadence
 from django_durable.cadence import Cadence
 from django_durable.models import Schedule
 
+INSTANT = timedelta(microseconds=1)  # the least that two times differ by
+
 
 @lru_cache(maxsize=4096)
 def cadence_of(dumped: str) -> Cadence:
@@ -38,7 +40,7 @@ def due_at(schedule: Schedule, nominal_at: datetime) -> datetime:
 def first(schedule: Schedule, not_before: datetime) -> datetime | None:
     """The first nominal time at or after both this and its start; None: there is none before its end."""
     earliest = max(not_before, schedule.starts_at) if schedule.starts_at else not_before
-    return _until_end(schedule, cadence_of(schedule.cadence).after(earliest - timedelta(microseconds=1)))
+    return _until_end(schedule, cadence_of(schedule.cadence).after(earliest - INSTANT))
 
 
 def following(schedule: Schedule, nominal_at: datetime) -> datetime | None:
