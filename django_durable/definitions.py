@@ -319,7 +319,10 @@ def _register(
         **options,
     )
     for spec in definition.schedules:
-        definition.check_arguments(tuple(spec.args), spec.kwargs or {})
+        try:
+            definition.check_arguments(tuple(spec.args), spec.kwargs or {})
+        except TypeError as error:
+            raise TypeError(f"schedule= of workflow {definition.name!r}: {error}; give args= or kwargs=.") from None
     codec.register_annotations(fn)
     registry.add(definition)
     return definition

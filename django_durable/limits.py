@@ -47,6 +47,9 @@ class Limit:
     def __post_init__(self) -> None:
         _check_count("Limit", self.capacity)
         _check(self)
+        for option in ("cancel_in_progress", "while_waiting"):
+            if not isinstance(getattr(self, option), bool):
+                raise InvalidOptionError(f"Limit({option}={getattr(self, option)!r}): give True or False.")
         if self.cancel_in_progress and not self.while_waiting:
             raise InvalidOptionError(
                 "Limit(cancel_in_progress=True, while_waiting=False): give one; who waits without a slot is not found."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
@@ -19,6 +20,7 @@ OVERLAPS: tuple[OverlapName, ...] = get_args(OverlapName)
 CATCH_UPS: tuple[CatchUpName, ...] = get_args(CatchUpName)
 DAY = timedelta(days=1)
 MOST_COUNTED = 2**31 - 1
+PLACEHOLDER = "{scheduled_at}"  # the nominal time of a tick
 
 
 class SpecOptions(TypedDict, total=False):
@@ -48,7 +50,8 @@ class ScheduleSpec:
     cadence: a ``Cron`` or an ``Interval``. id: the schedule's name, unique in the database; default the workflow's.
     args, kwargs: the workflow's arguments; ``{scheduled_at}`` in a text of theirs, or in ``key``, is the nominal time.
     overlap: what becomes of a tick while an execution of this schedule is open. catch_up: what becomes of those that
-    nobody fired in time, catch_up_window: how old they may be. jitter: a tick is fired up to that much later.
+    nobody fired in time, catch_up_window: how old they may be. jitter: a tick is fired up to that much later, and
+    before the next.
     starts_at, ends_at: none before, none after. max_runs: no more starts than that. pause_after_failures: so many
     unsuccessful ends in a row pause it. excluded: dates without a start.
     labels, queue, priority, key: of each execution; default the workflow's.
@@ -90,13 +93,20 @@ class ScheduleSpec:
             _check_count(name, getattr(self, name))
         if self.excluded is not None and not isinstance(self.excluded, Excluded):
             raise InvalidOptionError(f"excluded={self.excluded!r}: give Excluded(dates=[...]), or None.")
-        check_labels(self.labels or {})
+        self._check_labels()
         if self.queue is not None:
             check_name(self.queue, "Queue")
         if self.priority is not None:
             check_priority(self.priority)
         if self.key is not None:
-            check_key(self.key, "key")
+            _check_template(check_key(self.key, "key"))
+
+    def _check_labels(self) -> None:
+        for name, text in check_labels(self.labels or {}).items():
+            if PLACEHOLDER in text:
+                raise InvalidOptionError(
+                    f"Label {name}={text!r}: {PLACEHOLDER} is filled in in args=, kwargs= and key=."
+                )
 
     def _check_arguments(self) -> None:
         if not isinstance(self.args, tuple | list):
@@ -115,7 +125,7 @@ def specs_of(workflow: str, given: object) -> tuple[ScheduleSpec, ...]:
     """What ``schedule=`` of a workflow says: a cadence, a ``ScheduleSpec``, or several. Raises InvalidOptionError."""
     if given is None:
         return ()
-    several = list(given) if isinstance(given, Iterable) else [given]
+    several = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
     specs = tuple(_spec_of(one) for one in several)
     ids = [spec.id or workflow for spec in specs]
     if len(set(ids)) < len(ids):
@@ -138,19 +148,28 @@ def cadence_of(
     if cron is not None and interval is not None:
         raise InvalidOptionError("Give cron= or interval=, not both.")
     if isinstance(cron, str):
-        return Cron(cron, timezone or "UTC")
+        return Cron(cron, "UTC" if timezone is None else timezone)
     if timezone is not None:
         raise InvalidOptionError(
             f"timezone={timezone!r} goes with cron= as text: intervals run in UTC, and Cron(...) has its own."
         )
-    if cron is not None:
-        return cron
-    return interval if interval is None or isinstance(interval, Interval) else Interval(interval)
+    if cron is not None and not isinstance(cron, Cron):
+        raise InvalidOptionError(f"cron={cron!r}: give five fields as text, like '0 3 * * *', or a Cron(...).")
+    if isinstance(interval, str | Cron):
+        raise InvalidOptionError(f"interval={interval!r}: give a timedelta, seconds or an Interval(...); else cron=.")
+    return cron or (interval if interval is None or isinstance(interval, Interval) else Interval(interval))
 
 
 def _check_choice(option: str, given: object, known: tuple[str, ...]) -> None:
     if given not in known:
         raise InvalidOptionError(f"{option}={given!r}: give one of {', '.join(known)}.")
+
+
+def _check_template(key: str) -> None:
+    """A name of another thing in braces is a slip: each tick would have the same key, and all but one would fail."""
+    for braced in re.findall(r"\{\w*\}", key):
+        if braced != PLACEHOLDER:
+            raise InvalidOptionError(f"key={key!r}: {braced} is not known; {PLACEHOLDER} is the nominal time.")
 
 
 def _check_count(option: str, given: object) -> None:

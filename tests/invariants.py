@@ -244,8 +244,9 @@ def _ticks(schedule: Schedule, ticks: list[ScheduleTick]) -> Iterator[str]:
     for before, after in pairwise(ticks):
         if after.nominal_at <= (before.until_at or before.nominal_at):
             yield f"{after.nominal_at} is ticked twice"
+    is_as_made = schedule.created_at == schedule.updated_at  # its cadence and jitter are what they were
     for tick in ticks:
-        due_at = times.due_at(schedule.id, tick.nominal_at, schedule.jitter_seconds)
+        due_at = times.due_at(schedule, tick.nominal_at) if is_as_made else tick.nominal_at
         if tick.kind == "regular" and tick.created_at < due_at:
             yield f"{tick.nominal_at} was ticked at {tick.created_at}, and due at {due_at}"
         if tick.outcome == "started" and tick.execution is None and tick.live:
@@ -253,7 +254,7 @@ def _ticks(schedule: Schedule, ticks: list[ScheduleTick]) -> Iterator[str]:
         if tick.execution is not None and tick.execution.workflow != schedule.workflow:
             yield f"{tick.nominal_at} has an execution of {tick.execution.workflow}"
     regular = [tick for tick in ticks if tick.kind == "regular"]
-    if regular and schedule.created_at == schedule.updated_at:  # its cadence is what it was
+    if regular and is_as_made:
         yield from _left_out(schedule, regular)
 
 

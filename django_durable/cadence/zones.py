@@ -21,9 +21,13 @@ def zone_named(name: object) -> ZoneInfo:
     """An IANA zone. Raises InvalidOptionError, with the closest names there are."""
     if isinstance(name, str) and (name == "UTC" or name in _known_zones()):
         return ZoneInfo(name)
-    near = get_close_matches(str(name)[:100], _known_zones(), n=3)
+    if not isinstance(name, str):
+        raise InvalidOptionError(
+            f"timezone={name!r} is not known: give the name of a zone as text, like 'Europe/Berlin'."
+        )
+    near = get_close_matches(name[:100], _known_zones(), n=3)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "give an IANA name like 'Europe/Berlin'."
-    raise InvalidOptionError(f"timezone={str(name)[:100]!r} is not known: {hint}")
+    raise InvalidOptionError(f"timezone={name[:100]!r} is not known: {hint}")
 
 
 def wall_time(instant: datetime, zone: ZoneInfo) -> datetime:

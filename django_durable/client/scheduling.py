@@ -55,7 +55,9 @@ def ensure_schedule(
         raise InvalidOptionError("ensure_schedule(...): give cron= or interval=.")
     definition = get_workflow(workflow) if isinstance(workflow, str) else workflow
     if not isinstance(definition, WorkflowDefinition):
-        raise InvalidOptionError(f"{workflow!r}: give a workflow or its name; queue=, labels= and so on go here.")
+        raise InvalidOptionError(
+            f"{type(workflow).__name__}: give a workflow or its name; what using(...) takes is an option of this call."
+        )
     spec = ScheduleSpec(cadence, id=check_name(id, "Schedule id"), **options)
     columns = {**rows.columns_of(spec, definition), "is_declared": False}
     return editing.ensure(id, columns, using=alias_of(using), actor=actor_of(actor), reason=reason)
@@ -80,6 +82,8 @@ def update_schedule(
     """
     if not options and cron is None and interval is None and timezone is None:
         raise InvalidOptionError("update_schedule(...): give what is to change.")
+    if "id" in options:
+        raise InvalidOptionError("update_schedule(id=...): the name stays; make another schedule, and remove this one.")
     given = None if cron is None and interval is None else cadence_of(cron, interval, timezone)
     ScheduleSpec(given or Interval(1), **options)  # refuse what makes no sense before anything is locked
 
@@ -246,12 +250,13 @@ def sync_schedules(*, dry_run: bool = False, remove_unknown: bool = False, using
     return declaring.sync(using=alias_of(using), is_dry_run=dry_run, removes_unknown=remove_unknown)
 
 
-def _where(schedule: ScheduleTarget) -> editing.Where:
+def _where(schedule: object) -> editing.Where:
     if isinstance(schedule, Schedule):
         return schedule.id
     if isinstance(schedule, UUID | str):
         return schedule
-    raise InvalidOptionError(f"{schedule!r} is not a schedule; give one, its id or its name.")
+    given = f"workflow {schedule.name!r}" if isinstance(schedule, WorkflowDefinition) else repr(schedule)
+    raise InvalidOptionError(f"{given} is not a schedule; give one, its id or its name.")
 
 
 def _overlap(given: object) -> OverlapName | None:

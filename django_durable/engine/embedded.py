@@ -38,9 +38,11 @@ class EmbeddedWorker:
     def run(self, *, until_idle: bool = False) -> int:
         """Work in this thread and ``threads - 1`` others; returns how many passes were made.
 
-        until_idle: return once nothing is due.
+        until_idle: return once nothing is due, schedules included.
         """
         shutdown.forget()
+        if until_idle:  # it may be over before the first regular tick
+            self._tick_once()
         loops = [threading.Thread(target=self._loop, args=(until_idle,)) for _ in range(self._threads)]
         ticker = threading.Thread(target=self._tick, daemon=True)
         self._working = len(loops)
@@ -83,11 +85,14 @@ class EmbeddedWorker:
     def _tick(self) -> None:
         try:
             while not self._stopping.wait(TICK_SECONDS):
-                try:
-                    tick(using=self._using)
-                    presence.ticked("durable_worker", using=self._using)
-                except Exception:
-                    logger.warning("The tick failed; trying again.", exc_info=True)
-                    connections[self._using].close()
+                self._tick_once()
         finally:
             connections.close_all()
+
+    def _tick_once(self) -> None:
+        try:
+            tick(using=self._using)
+            presence.ticked("durable_worker", using=self._using)
+        except Exception:
+            logger.warning("The tick failed; trying again.", exc_info=True)
+            connections[self._using].close()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import getpass
 import inspect
 import json
-from argparse import ArgumentParser, BooleanOptionalAction
+from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.core.management.base import CommandError
 from django.db import connections
 from django.utils.dateparse import parse_datetime, parse_duration
 
@@ -82,13 +81,13 @@ def _as_json(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise CommandError(f"{text!r} is no JSON: {error}. Texts are written with their quotes.") from None
+        raise ArgumentTypeError(f"{text!r} is no JSON: {error}. Texts are written with their quotes.") from None
 
 
 def _as_pair(text: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
     if not separator:
-        raise CommandError(f"{text!r}: give NAME=VALUE.")
+        raise ArgumentTypeError(f"{text!r}: give NAME=VALUE.")
     return name, value
 
 
@@ -103,7 +102,7 @@ def _as_deadline(text: str) -> datetime | timedelta | str:
     except ValueError:
         found = None
     if found is None or (isinstance(found, datetime) and found.tzinfo is None):
-        raise CommandError(
+        raise ArgumentTypeError(
             f"{text!r}: give a time with its zone, such as 2026-01-31T09:30:00Z, a time from now such as P1DT6H, or "
             "none."
         )
@@ -116,7 +115,7 @@ def _as_moment(text: str) -> datetime:
     except ValueError:
         found = None
     if found is None or found.tzinfo is None:
-        raise CommandError(f"{text!r}: give a time with its zone, such as 2026-01-31T09:30:00Z.")
+        raise ArgumentTypeError(f"{text!r}: give a time with its zone, such as 2026-01-31T09:30:00Z.")
     return found
 
 

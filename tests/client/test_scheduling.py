@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -188,6 +189,13 @@ def test_what_is_left_out_has_its_default_again():
         ({"interval": 60, "id": "no spaces please"}, InvalidOptionError, "Schedule id"),
         ({"interval": 60, "workflow": "nobody"}, UnknownWorkflowError, "nobody"),
         ({"interval": 60, "workflow": object()}, InvalidOptionError, "give a workflow or its name"),
+        ({"cron": Interval(60)}, InvalidOptionError, "five fields as text"),
+        ({"interval": "*/5 * * * *"}, InvalidOptionError, "interval=.*else cron="),
+        ({"interval": Cron("* * * * *")}, InvalidOptionError, "interval=.*else cron="),
+        ({"cron": "0 * * * *", "timezone": ""}, InvalidOptionError, "timezone=''"),
+        ({"cron": "0 * * * *", "timezone": ZoneInfo("Europe/Berlin")}, InvalidOptionError, "name of a zone as text"),
+        ({"interval": 60, "key": "report:{scheduledat}"}, InvalidOptionError, "{scheduled_at} is the nominal time"),
+        ({"interval": 60, "labels": {"day": "{scheduled_at}"}}, InvalidOptionError, "filled in in args="),
     ],
 )
 def test_bad_input_is_refused_at_the_call(options, error, message):
@@ -218,6 +226,7 @@ def test_an_update_that_makes_no_sense_changes_nothing():
         ({}, "what is to change"),
         ({"timezone": "Europe/Berlin"}, "intervals run in UTC"),
         ({"max_runs": 0}, "max_runs"),
+        ({"id": "other"}, "the name stays"),
         ({"ends_at": NOON, "starts_at": NOON + DAY}, "after starts_at"),
     ):
         with pytest.raises(InvalidOptionError, match=message):
@@ -456,6 +465,11 @@ def test_what_is_stored_nowhere_can_be_previewed():
         client.preview_schedule(Interval(DAY), 0)
 
 
+def test_a_workflow_in_place_of_its_schedule_is_refused_by_name(report):
+    with pytest.raises(InvalidOptionError, match=r"^workflow 'client\.report' is not a schedule"):
+        client.preview_schedule(report)
+
+
 def test_pages_go_by_name():
     for name in ("c", "a", "b"):
         client.ensure_schedule("client.report", id=name, interval=HOUR)
@@ -466,7 +480,7 @@ def test_pages_go_by_name():
     assert [found.name for found in client.schedules(status="paused").rows] == ["b"]
     assert client.schedules(workflow="nobody").rows == client.schedules(declared=True).rows == []
     assert [found.name for found in client.schedules(name_prefix="c").rows] == ["c"]
-    for bad in ({"status": "asleep"}, {"size": 0}, {"size": 501}):
+    for bad in ({"status": "asleep"}, {"size": 0}, {"size": 501}, {"declared": "yes"}):
         with pytest.raises(InvalidOptionError):
             client.schedules(**bad)
 

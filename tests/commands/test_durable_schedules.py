@@ -6,10 +6,10 @@ from io import StringIO
 
 import pytest
 from django.apps import apps
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, call_command, execute_from_command_line
 from django.db.models.signals import post_migrate
 
-from django_durable import Cron, Interval, ScheduleSpec, client, workflow
+from django_durable import Cron, Excluded, Interval, ScheduleSpec, client, workflow
 from django_durable.models import AuditEntry, Execution, Schedule
 
 HOUR = timedelta(hours=1)
@@ -42,7 +42,9 @@ def test_schedules_are_listed_with_their_next_time(hourly):
 
 
 def test_one_is_shown_whole_and_previewed(hourly):
-    assert told("show", "hourly")["jitter_seconds"] == 0
+    client.update_schedule("hourly", excluded=Excluded(weekdays=["SUN"]))
+    shown = told("show", "hourly")
+    assert (shown["jitter_seconds"], shown["excluded"]["weekdays"]) == (0, ["Sunday"])
     assert "paused_reason" in printed("durable_schedules", "show", "hourly")
     assert len(told("preview", "hourly", "--count", "3")["times"]) == 3
     assert printed("durable_schedules", "preview", "hourly").count("\n") == 5
@@ -128,3 +130,11 @@ def test_two_of_one_name_are_refused(declared):
 
     with pytest.raises(CommandError, match="another id"):
         sync()
+
+
+def test_a_time_that_cannot_be_read_is_a_usage_error_without_a_traceback(hourly, capsys):
+    given = ["manage.py", "durable_schedules", "backfill", "hourly", "--start", "yesterday", "--end", "now"]
+    with pytest.raises(SystemExit):
+        execute_from_command_line(given)
+    assert "argument --start: 'yesterday': give a time with its zone" in capsys.readouterr().err
+    assert not Execution.objects.exists()

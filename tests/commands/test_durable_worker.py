@@ -18,7 +18,7 @@ from django.db import OperationalError, connection
 
 from django_durable import client, clock, step, workflow
 from django_durable.engine import claims, holders, shutdown
-from django_durable.models import Execution, Status, Step, Timer
+from django_durable.models import Execution, Schedule, ScheduleTick, Status, Step, Timer
 from tests.celery.observing import Trace, finished, sessions
 from tests.celery.processes import server_of_the_test
 from tests.celery.workflows import two_steps
@@ -71,6 +71,17 @@ class TestUntilIdle:
         execution = flow.start()
         assert work()[-1] == "stopped after 1 passes"
         assert client.get(execution).status == Status.SLEEPING
+
+    def test_it_fires_the_schedules_that_are_due(self):
+        @workflow("flow")
+        def flow(ctx):
+            return "fired"
+
+        client.ensure_schedule(flow, id="often", interval=timedelta(minutes=1))
+        just_now = clock.now() - timedelta(seconds=1)
+        Schedule.objects.update(next_at=just_now, due_at=just_now)
+        assert work()[-1] == "stopped after 1 passes"
+        assert client.result(ScheduleTick.objects.get().execution_id) == "fired"
 
     def test_with_nothing_due_it_stops_at_once(self):
         assert work()[-1] == "stopped after 0 passes"

@@ -657,6 +657,8 @@ def test_a_hundred_a_minute_is_a_hundred_a_minute(durable):
         lambda: Limit(0),
         lambda: Limit(True),
         lambda: Limit(1, name="a/b"),
+        lambda: Limit(1, while_waiting="no"),
+        lambda: Limit(1, cancel_in_progress="no"),
         lambda: Limit(1, key="key"),
         lambda: Limit(1, fair=str, cancel_in_progress=True),
         lambda: Rate(0, per=1),

@@ -1125,6 +1125,17 @@ BUGS = (
         ("tests/schedules/test_firing.py::test_jitter_is_the_same_for_everybody_and_never_early",),
     ),
     Bug(
+        "jitter-beyond-the-next-tick",
+        (
+            Edit(
+                f"{ENGINE}/schedules/times.py",
+                "jitter_seconds = min(jitter_seconds, (next_at - nominal_at).total_seconds())",
+                "pass",
+            ),
+        ),
+        ("tests/schedules/test_firing.py::test_jitter_beyond_the_next_tick_makes_none_late",),
+    ),
+    Bug(
         "terminated-for-the-next-counts-as-a-failure",
         (
             Edit(

@@ -32,7 +32,7 @@ def make(
     )
     if schedule.next_at is None:
         schedule.next_at = times.first(schedule, after + timedelta(microseconds=1))
-    schedule.due_at = times.due_at(schedule.id, schedule.next_at, schedule.jitter_seconds)
+    schedule.due_at = times.due_at(schedule, schedule.next_at)
     schedule.updated_at = schedule.created_at
     schedule.save(force_insert=True)
     return schedule

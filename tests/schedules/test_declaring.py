@@ -91,9 +91,9 @@ def test_a_flow_declares_too(durable):
 @pytest.mark.parametrize(
     ("schedule", "error", "message"),
     [
-        ("0 3 * * *", InvalidOptionError, "give a Cron"),
+        ("0 3 * * *", InvalidOptionError, "'0 3 .*give a Cron"),
         ([Interval(HOUR), Cron("0 3 * * *")], InvalidOptionError, "two schedules of one id"),
-        (ScheduleSpec(Interval(HOUR), args=(1, 2)), TypeError, "too many"),
+        (ScheduleSpec(Interval(HOUR), args=(1, 2)), TypeError, "workflow 'nightly': too many"),
     ],
 )
 def test_a_declaration_that_makes_no_sense_is_refused_at_import(schedule, error, message):

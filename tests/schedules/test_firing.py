@@ -81,7 +81,7 @@ def test_nothing_is_fired_a_moment_before_its_time(at_start, plain):
 
 def test_jitter_is_the_same_for_everybody_and_never_early(at_start, plain):
     schedule = make(plain, jitter_seconds=1800)
-    found = {times.due_at(schedule.id, START + n * HOUR, 1800.0) - (START + n * HOUR) for n in range(200)}
+    found = {times.due_at(schedule, START + n * HOUR) - (START + n * HOUR) for n in range(200)}
     assert len(found) == 200
     assert min(found) >= 0 * HOUR
     assert max(found) < HOUR / 2
@@ -95,6 +95,15 @@ def test_jitter_is_the_same_for_everybody_and_never_early(at_start, plain):
         assert firing.fire_due(using="default") == 1
         at_start.run_until_idle()
     assert outcomes(schedule) == "sss"
+
+
+def test_jitter_beyond_the_next_tick_makes_none_late(at_start, plain):
+    schedule = make(plain, jitter_seconds=86_400, overlap="allow")
+    for n in range(1, 9):
+        nominal_at = START + n * HOUR
+        assert nominal_at <= times.due_at(schedule, nominal_at) < nominal_at + HOUR
+    at_start.advance(9 * HOUR)
+    assert set(outcomes(schedule)) == {"s"}
 
 
 def test_the_end_is_included_and_nothing_comes_behind_it(at_start, plain):

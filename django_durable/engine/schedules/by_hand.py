@@ -13,7 +13,8 @@ from django_durable.definitions import registry
 from django_durable.engine.schedules import planning, settling, times, writing
 from django_durable.engine.schedules.editing import Edit, Where, editing, locked, note_passed, tell
 from django_durable.engine.schedules.planning import Plan
-from django_durable.engine.schedules.upcoming import INSTANT, next_after, nominal_times, why_excluded
+from django_durable.engine.schedules.times import INSTANT
+from django_durable.engine.schedules.upcoming import next_after, nominal_times, why_excluded
 from django_durable.exceptions import InvalidOptionError
 from django_durable.models import Schedule, ScheduleStatus, ScheduleTick, TickKind, TickOutcome
 

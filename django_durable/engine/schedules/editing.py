@@ -72,7 +72,7 @@ class Edit:
         if row.status != ScheduleStatus.PAUSED:
             row.status = ScheduleStatus.ENDED if nominal_at is None else ScheduleStatus.ACTIVE
         is_active = row.status == ScheduleStatus.ACTIVE and nominal_at is not None
-        row.due_at = times.due_at(row.id, nominal_at, row.jitter_seconds) if is_active and nominal_at else None
+        row.due_at = times.due_at(row, nominal_at) if is_active and nominal_at else None
 
     def refused(self, why: str) -> ScheduleConflict:
         return ScheduleConflict(f"Schedule {self.row.name!r} {why}. Nothing was changed.")

@@ -15,8 +15,7 @@ from django_durable.engine import payloads
 from django_durable.models import Schedule
 from django_durable.names import check_key
 from django_durable.options import PRIORITIES, StartOptions
-
-PLACEHOLDER = "{scheduled_at}"
+from django_durable.schedule_spec import PLACEHOLDER
 
 
 def prepared(schedule: Schedule, nominal_at: datetime) -> PreparedStart:

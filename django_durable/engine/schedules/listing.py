@@ -39,6 +39,8 @@ class Wanted:
 
     def select(self, using: str) -> ScheduleQuerySet:
         """Raises InvalidOptionError."""
+        if not (self.declared is None or isinstance(self.declared, bool)):
+            raise InvalidOptionError(f"declared={self.declared!r}: give True, False or None.")
         conditions = {
             "workflow": self.workflow,
             "status": None if self.status is None else _one_of("status", self.status, ScheduleStatus.values),

@@ -17,6 +17,7 @@ from django_durable.engine.schedules import catching_up, inputs, overlapping, ti
 from django_durable.engine.schedules.overlapping import Place
 from django_durable.engine.schedules.settling import Standing
 from django_durable.engine.schedules.times import Late, Passed
+from django_durable.engine.schedules.upcoming import is_used_up
 from django_durable.exceptions import UnknownWorkflowError
 from django_durable.models import Overlap, Schedule, ScheduleStatus, ScheduleTick, TickOutcome
 
@@ -55,7 +56,7 @@ class Plan:
 
     @property
     def is_used_up(self) -> bool:
-        return self.schedule.max_runs is not None and self.schedule.runs >= self.schedule.max_runs
+        return is_used_up(self.schedule)
 
     def note(self, nominal_at: datetime, outcome: TickOutcome, reason: str = "", **more: Any) -> ScheduleTick:
         tick = ScheduleTick(
@@ -218,7 +219,7 @@ def _move_on(schedule: Schedule, next_at: datetime | None, now: datetime) -> Non
     if next_at is None:
         end(schedule)
     else:
-        schedule.due_at = max(times.due_at(schedule.id, next_at, schedule.jitter_seconds), now)
+        schedule.due_at = max(times.due_at(schedule, next_at), now)
 
 
 def end(schedule: Schedule) -> None:

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from uuid import UUID
 
 from django_durable import cadence
 from django_durable.cadence import Cadence
 from django_durable.models import Schedule
+
+INSTANT = timedelta(microseconds=1)  # the least that two times differ by
 
 
 @lru_cache(maxsize=4096)
@@ -21,19 +22,25 @@ def cadence_of(dumped: str) -> Cadence:
     return cadence.load(json.loads(dumped))
 
 
-def due_at(schedule_id: UUID, nominal_at: datetime, jitter_seconds: float) -> datetime:
-    """When a tick is fired: its nominal time and a jitter that is the same for whoever computes it, never before."""
-    if not jitter_seconds:
+def due_at(schedule: Schedule, nominal_at: datetime) -> datetime:
+    """When a tick is fired: its nominal time and a jitter that is the same for whoever computes it, never before.
+
+    And before the next nominal time: ticks are fired in order, and one that was held up by another would seem missed.
+    """
+    if not schedule.jitter_seconds:
         return nominal_at
-    digest = hashlib.sha256(f"{schedule_id.hex} {nominal_at.astimezone(UTC).isoformat()}".encode()).digest()
+    digest = hashlib.sha256(f"{schedule.id.hex} {nominal_at.astimezone(UTC).isoformat()}".encode()).digest()
     share = int.from_bytes(digest[:6], "big") / 2**48
+    jitter_seconds, next_at = schedule.jitter_seconds, following(schedule, nominal_at)
+    if next_at is not None:
+        jitter_seconds = min(jitter_seconds, (next_at - nominal_at).total_seconds())
     return nominal_at + timedelta(seconds=share * jitter_seconds)
 
 
 def first(schedule: Schedule, not_before: datetime) -> datetime | None:
     """The first nominal time at or after both this and its start; None: there is none before its end."""
     earliest = max(not_before, schedule.starts_at) if schedule.starts_at else not_before
-    return _until_end(schedule, cadence_of(schedule.cadence).after(earliest - timedelta(microseconds=1)))
+    return _until_end(schedule, cadence_of(schedule.cadence).after(earliest - INSTANT))
 
 
 def following(schedule: Schedule, nominal_at: datetime) -> datetime | None:
@@ -76,5 +83,5 @@ def passed(schedule: Schedule, now: datetime, *, most: int) -> Passed:
 def _from(schedule: Schedule) -> Iterator[Late]:
     nominal_at = schedule.next_at
     while nominal_at is not None:
-        yield Late(nominal_at, due_at(schedule.id, nominal_at, schedule.jitter_seconds))
+        yield Late(nominal_at, due_at(schedule, nominal_at))
         nominal_at = following(schedule, nominal_at)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 
 from django_durable.cadence import Excluded, excluded
 from django_durable.engine.schedules import times
 from django_durable.models import Schedule, ScheduleStatus
 
-INSTANT = timedelta(microseconds=1)  # the least that two times differ by
 MOST_LOOKED_AT = 20_000  # ticks, where nearly all days are excluded
 
 
 def next_after(schedule: Schedule, moment: datetime) -> datetime | None:
     """The first nominal time strictly after a moment; None: there is none, or its runs are used up."""
-    return None if is_used_up(schedule) else times.first(schedule, moment + INSTANT)
+    return None if is_used_up(schedule) else times.first(schedule, moment + times.INSTANT)
 
 
 def is_used_up(schedule: Schedule) -> bool:

@@ -83,7 +83,7 @@ def _preview(options: Options) -> Told:
 
 _READS: dict[str, tuple[Callable[[Options], Told], str]] = {
     "list": (_list, "Schedules by name, with their next time."),
-    "show": (_show, "Everything about one schedule."),
+    "show": (_show, "All about one schedule, but its arguments."),
     "ticks": (_ticks, "What became of its times, the latest first."),
     "preview": (_preview, "The next times at which it starts something."),
 }
@@ -132,6 +132,7 @@ _MORE_SHOWN = (
     "jitter_seconds",
     "catch_up_seconds",
     "pause_after_failures",
+    "excluded",
     "queue",
     "labels",
     "key",
