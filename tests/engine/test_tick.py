@@ -174,7 +174,9 @@ def test_the_lease_of_a_dead_process_is_returned_and_its_execution_due(
     assert heard.wakes == [dead.pk]
 
 
-@pytest.mark.parametrize("holder", [LIVING, ELSEWHERE, "", "nonsense"])
+@pytest.mark.parametrize(
+    "holder", [LIVING, ELSEWHERE, "", "nonsense"], ids=["living", "elsewhere", "nobody", "nonsense"]
+)
 def test_no_other_lease_is_touched(execution: Any, holder: str) -> None:
     execution(**(leased(holder) if holder else {"due_at": in_an_hour()}))
     before = list(Timer.objects.values())

@@ -380,6 +380,11 @@ def test_a_page_of_one_workflow_is_the_head_of_its_index(crowd, explained):
     assert plan.indexes == {"durable_execution_by_workflow"}
 
 
+def named(asked):
+    """The same in each process of xdist: no times."""
+    return ", ".join(asked) or "all" if isinstance(asked, dict) else str(asked)
+
+
 MIDDLE = Place.cursor(Execution(pk=uuid_of(MANY // 2), created_at=now() - timedelta(seconds=MANY // 2)))
 
 
@@ -396,7 +401,7 @@ MIDDLE = Place.cursor(Execution(pk=uuid_of(MANY // 2), created_at=now() - timede
         {"waiting_for": "signal"},
         {"queue": "default"},
     ],
-    ids=str,
+    ids=named,
 )
 def test_a_page_is_read_from_the_index_of_each_status_in_its_order(crowd, explained, asked):
     plan = explained(client.page, **asked)
@@ -424,7 +429,7 @@ def test_a_page_is_read_from_the_index_of_each_status_in_its_order(crowd, explai
         ({"parent": uuid_of(100)}, "parent"),
         ({"root": uuid_of(5_000)}, "parent"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_a_page_of_few_is_found_by_the_index_of_what_they_have_in_common(crowd, explained, asked, index):
     plan = explained(client.page, **asked)
