@@ -226,7 +226,8 @@ def test_what_is_due_soon_is_one_range_of_the_index(crowd, explained):
     plan = explained(tick.tick, using="default")
     assert plan.tables_read_through == []
     slots = {"durable_slot_once_each", "durable_slot_of_body"}
-    assert plan.indexes == {"durable_timer_due", "durable_timer_leased", "durable_delivery_due", *slots}
+    schedules = {"durable_schedule_due", "durable_schedule_buffering"}
+    assert plan.indexes == {"durable_timer_due", "durable_timer_leased", "durable_delivery_due", *slots, *schedules}
 
 
 def test_every_priority_is_one_probe_of_the_index(crowd, explained):
