@@ -42,10 +42,10 @@ from tests.ledger_app.receivers import receiving
 from tests.telling import EVERYTHING
 
 # Orders of one scene, at the most, and then half as many by chance. PostgreSQL plays most: it has the finest locks.
-MOST = int(os.environ.get("DURABLE_TEST_ORDERS") or {"postgresql": 100, "mysql": 24, "sqlite": 24}[connection.vendor])
+MOST = int(os.environ.get("DURABLE_TEST_ORDERS") or {"postgresql": 40, "mysql": 24, "sqlite": 24}[connection.vendor])
 FORGET_AFTER = 25
 ENDS_BY_HAND = ("terminated", "force_failed", "force_completed")  # a body that runs then is not recorded
-SAMPLES = int(os.environ.get("DURABLE_TEST_SCHEDULES", "20"))  # random orders per scene of three
+SAMPLES = int(os.environ.get("DURABLE_TEST_SCHEDULES", "8"))  # random orders per scene of three
 SEED = int(os.environ.get("DURABLE_TEST_SEED", "2026")) or random.randrange(1, 10**9)  # 0: another one in each run
 
 # The scene, and how many orders it has at the least: fewer would mean that the actors no longer meet. A signal, a start
