@@ -41,7 +41,7 @@ MOST_FINDINGS = 10  # enough to see a pattern
 USING = "default"
 # So many places of each scenario, evenly spread and the same in every run: all of them take hours. Each database takes
 # others. ``DURABLE_CRASH_STRIDE=1`` dies at every one, as ``make storm LONG=1`` does; 5 at every fifth.
-SAMPLED = {"sqlite": 10, "postgresql": 10, "mysql": 5}
+SAMPLED = {"sqlite": 12, "postgresql": 12, "mysql": 6}
 When = Literal["before", "after", "refused"]
 _numbers = count(1)
 
