@@ -32,17 +32,17 @@ def find(size: Size) -> list[Figure]:
     database.clear()
     twins.prepare()
     crowd.fill(size)
+    asked = questions(size)
+    if connection.vendor == "postgresql" and size.ended >= FULL_TABLES:
+        _refuse_to_read_through(asked)
     among = f"among {size.ended + size.asleep:,}"
     figures = []
     for name, (found, empty) in twins.probe(size.probes).items():
         figures.append(Figure(f"find, {name} {among}", "us", found, empty, SAME))
         figures.append(Figure(f"find, {name} p95 {among}", "us", [percentile(found, 95)], [percentile(empty, 95)]))
-    asked = questions(size)
     for name, ask in asked.items():
         samples = [twins.timed(ask) for _ in range(size.probes)]
         figures.append(Figure(f"find, {name} p95", "ms", [percentile(samples, 95) / 1000], target=LISTED))
-    if connection.vendor == "postgresql" and size.ended >= FULL_TABLES:
-        _refuse_to_read_through(asked)
     database.clear()
     return figures
 
