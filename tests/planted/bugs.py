@@ -897,7 +897,8 @@ BUGS = (
         (
             Edit(
                 f"{ENGINE}/slots.py",
-                "    return LimitKey.objects.using(using).exists()",
+                "    return bool(list(first))",
+                "    from django_durable.definitions import registry\n\n"
                 "    return any(definition.limits for definition in registry)",
             ),
         ),
